@@ -1,0 +1,332 @@
+"""All data access of the dashboard: read-only, cached by lake and table version.
+
+Small tables are read whole for one SAE; of `energies`, `codes` and `images` only the rows of one concept or of
+a few images are touched. A result is kept until one of the tables it came from has a new version, so a page
+shows new data at its next rerun without a restart.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+import polars as pl
+import streamlit as st
+
+from dashboard import pictures
+from tables import TableStore
+from tables.schemas import OK, REAL, TABLES
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+VERSIONS_SECONDS = 2.0  # how long a look at the table versions is good for
+MAX_HITS = 30
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def store(lake: str) -> TableStore:
+    """The tables of a lake; opened once."""
+    return TableStore(lake)
+
+
+def lake_exists(lake: str) -> bool:
+    """Whether there is anything at a local address; remote ones are taken to exist."""
+    return "://" in lake or (Path(lake) / "tables").is_dir()
+
+
+@st.cache_data(show_spinner=False, ttl=VERSIONS_SECONDS, max_entries=8)
+def versions(lake: str) -> dict[str, int | None]:
+    """The version of each table, None where it was never written."""
+    known = store(lake)
+    return {name: known.version(name) for name in TABLES}
+
+
+def by_version(*tables: str, max_entries: int = 64) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Keep results of a function whose first argument is the lake until one of `tables` changes."""
+
+    def wrap(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def keyed(seen: tuple[int | None, ...], *args: P.args, **kwargs: P.kwargs) -> T:
+            return function(*args, **kwargs)
+
+        kept = st.cache_data(show_spinner=False, max_entries=max_entries)(keyed)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            now = versions(cast("str", args[0]))
+            return kept(tuple(now[name] for name in tables), *args, **kwargs)
+
+        return call
+
+    return wrap
+
+
+def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
+    return store(lake).scan(table).filter(pl.col("sae") == sae)
+
+
+# What is in the lake
+
+
+@by_version("concept_stats", "energy_differences", "layout", "concepts")
+def saes(lake: str) -> list[str]:
+    """The SAEs with results, newest first (by their latest run; by name where no run is known)."""
+    found = [
+        store(lake).scan(table).select("sae", "run_id").unique()
+        for table in ("energy_differences", "concept_stats", "concepts", "layout")
+    ]
+    rows = pl.concat(found).unique().collect()
+    started = runs(lake).select("run_id", "started").unique("run_id")
+    newest = rows.join(started, on="run_id", how="left").group_by("sae").agg(pl.col("started").max())
+    return newest.sort("started", "sae", descending=True, nulls_last=True)["sae"].to_list()
+
+
+@by_version("energy_differences")
+def generators(lake: str, sae: str) -> list[str]:
+    """The generators compared through one SAE, by name."""
+    return sorted(_of(lake, "energy_differences", sae).select("generator").unique().collect()["generator"])
+
+
+_RUNS = {"run_id": pl.String, "name": pl.String, "stage": pl.String, "status": pl.String, "started": pl.Datetime("us")}
+
+
+@st.cache_data(show_spinner=False, ttl=15.0, max_entries=8)
+def runs(lake: str) -> pl.DataFrame:
+    """The recorded runs of the lake; empty where none was recorded or the records cannot be read."""
+    try:
+        from tracking.queries import runs as recorded  # late: the first import takes seconds
+
+        frame = recorded(lake)
+        return frame if set(_RUNS) <= set(frame.columns) else pl.DataFrame(schema=_RUNS)
+    except Exception:  # noqa: BLE001  records are a side dish: without them the pages still serve
+        return pl.DataFrame(schema=_RUNS)
+
+
+@by_version("pairs")
+def datasets(lake: str) -> pl.DataFrame:
+    """Per dataset: pairs, and how many of them have a usable real image."""
+    usable = (pl.col("status") == OK).sum().cast(pl.Int64).alias("n_ok")
+    return (
+        store(lake)
+        .scan("pairs")
+        .group_by("dataset")
+        .agg(pl.len().cast(pl.Int64).alias("n_pairs"), usable)
+        .sort("dataset")
+        .collect()
+    )
+
+
+@by_version("images")
+def image_counts(lake: str) -> pl.DataFrame:
+    """Per source: usable images and failed ones. Reads two narrow columns only."""
+    good = (pl.col("status") == OK).sum().cast(pl.Int64)
+    return (
+        store(lake)
+        .scan("images")
+        .group_by("source")
+        .agg(good.alias("n_ok"), (pl.len().cast(pl.Int64) - good).alias("n_failed"))
+        .sort("source")
+        .collect()
+    )
+
+
+# Concepts
+
+
+@by_version("concepts", "layout", "concept_stats", "energy_differences")
+def concepts(lake: str, sae: str) -> pl.DataFrame:
+    """Every concept of an SAE by id: name, words, neighbours, position, prevalence in the real images."""
+    named = _of(lake, "concepts", sae).drop("sae", "run_id")
+    placed = _of(lake, "layout", sae).drop("sae", "run_id")
+    real = _of(lake, "concept_stats", sae).filter(pl.col("source") == REAL).select("concept_id", "prevalence")
+    compared = _of(lake, "energy_differences", sae).select("concept_id").unique()
+    ids = pl.concat([frame.select("concept_id") for frame in (named, placed, real, compared)]).unique()
+    joined = ids
+    for frame in (named, placed, real):
+        joined = joined.join(frame, on="concept_id", how="left")
+    return joined.sort("concept_id").collect()
+
+
+@by_version("energy_differences")
+def differences(lake: str, sae: str, generator: str) -> pl.DataFrame:
+    """The energy differences of one generator, by concept."""
+    return (
+        _of(lake, "energy_differences", sae)
+        .filter(pl.col("generator") == generator)
+        .drop("sae", "run_id")
+        .sort("concept_id")
+        .collect()
+    )
+
+
+def compared(lake: str, sae: str, generator: str | None) -> pl.DataFrame:
+    """Concepts with their energy differences for one generator (nulls where there are none), by id."""
+    wanted = differences(lake, sae, generator or "")
+    return concepts(lake, sae).join(wanted, on="concept_id", how="left", maintain_order="left")
+
+
+@by_version("energy_differences", "concept_stats")
+def concept_numbers(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
+    """One concept in every generator: energies, forms, interval, label, prevalence on both sides."""
+    stats = _of(lake, "concept_stats", sae).filter(pl.col("concept_id") == concept_id)
+    here = stats.select("source", "prevalence", "n_images").collect()
+    real = here.filter(pl.col("source") == REAL)["prevalence"]
+    return (
+        _of(lake, "energy_differences", sae)
+        .filter(pl.col("concept_id") == concept_id)
+        .drop("sae", "run_id")
+        .sort("generator")
+        .collect()
+        .join(
+            here.rename({"source": "generator", "prevalence": "prevalence_gen"}).drop("n_images"),
+            on="generator",
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(prevalence_real=pl.lit(real[0] if len(real) else None, dtype=pl.Float64))
+    )
+
+
+@by_version("energy_differences")
+def label_counts(lake: str, sae: str) -> pl.DataFrame:
+    """Number of concepts by generator and label."""
+    return (
+        _of(lake, "energy_differences", sae)
+        .group_by("generator", "label")
+        .agg(pl.len().cast(pl.Int64).alias("n"))
+        .sort("generator", "label")
+        .collect()
+    )
+
+
+def striking(frame: pl.DataFrame, form: str, side: str, n: int = 4) -> pl.DataFrame:
+    """The n most suppressed or most exaggerated concepts of `compared`: labelled ones first, then by the
+    form's value; among equals the one with the most energy on the side that has more of it."""
+    low = side == "suppressed"
+    return (
+        frame.filter(pl.col(form).is_not_null(), pl.col(form) < 0.5 if low else pl.col(form) > 0.5)
+        .with_columns(first=pl.col("label") == side)
+        .sort(
+            "first",
+            form,
+            "energy_real" if low else "energy_gen",
+            descending=[True, not low, True],
+        )
+        .drop("first")
+        .head(n)
+    )
+
+
+def search(frame: pl.DataFrame, text: str, limit: int = MAX_HITS) -> pl.DataFrame:
+    """Concepts whose id, name or evidence words match, best first: the id itself, then names, then words.
+
+    `frame` has concept_id, name and words; the text is taken literally and in any case.
+    """
+    wanted = text.strip().casefold()
+    if not wanted:
+        return frame.head(0)
+    number = wanted.removeprefix("concept").removeprefix("#").strip()
+    name = pl.col("name").fill_null("").str.to_lowercase()
+    words = pl.col("words").list.join(" ").fill_null("").str.to_lowercase()
+    is_id = pl.col("concept_id").cast(pl.String) == number
+    rank = (
+        pl.when(is_id | (name == wanted))
+        .then(0)
+        .when(name.str.starts_with(wanted))
+        .then(1)
+        .when(name.str.contains(wanted, literal=True))
+        .then(2)
+        .when(words.str.contains(wanted, literal=True))
+        .then(3)
+    )
+    hits = frame.with_columns(rank=rank).drop_nulls("rank")
+    return hits.sort("rank", "concept_id").drop("rank").head(limit)
+
+
+@by_version("cooccurrences", max_entries=256)
+def cooccurring(lake: str, sae: str, concept_id: int, source: str) -> pl.DataFrame:
+    """The concepts that fire in the same images as one concept, strongest first: partner, n_images, strength,
+    lift, and difference, low, high, q against the real images where known."""
+    is_a, is_b = pl.col("concept_a") == concept_id, pl.col("concept_b") == concept_id
+    return (
+        _of(lake, "cooccurrences", sae)
+        .filter(pl.col("source") == source, is_a | is_b)
+        .with_columns(partner=pl.when(is_a).then("concept_b").otherwise("concept_a"))
+        .select("partner", "n_images", "strength", "lift", "difference", "low", "high", "q")
+        .sort("strength", descending=True)
+        .collect()
+    )
+
+
+# Images
+
+
+@by_version("top_images", "images", max_entries=256)
+def top_images(lake: str, sae: str, source: str, concept_id: int, generator: str, limit: int = 12) -> pl.DataFrame:
+    """The best images of a concept on one side, each with its twin.
+
+    On the real side the twin is what `generator` drew for the same caption (its first seed), on the generated
+    side the real image. Columns of `top_images` plus `twin_source`.
+    """
+    best = (
+        _of(lake, "top_images", sae)
+        .filter(pl.col("source") == source, pl.col("concept_id") == concept_id, pl.col("rank") < limit)
+        .drop("sae", "run_id", "source", "concept_id")
+        .sort("rank")
+        .collect()
+    )
+    if source != REAL:
+        return best.with_columns(twin_source=pl.lit(REAL))
+    twins = (
+        store(lake)
+        .scan("images")
+        .filter(pl.col("source") == generator, pl.col("pair_id").is_in(best["pair_id"].unique().to_list()))
+        .select("pair_id", "image_id", "seed_index")
+        .sort("pair_id", "seed_index")
+        .collect()
+        .unique("pair_id", keep="first", maintain_order=True)
+        .select("pair_id", twin_image_id="image_id")
+    )
+    found = best.drop("twin_image_id").join(twins, on="pair_id", how="left", maintain_order="left")
+    return found.with_columns(twin_source=pl.lit(generator))
+
+
+@by_version("images", max_entries=128)
+def thumbnails(lake: str, source: str, image_ids: Sequence[int], size: int = pictures.THUMBNAIL) -> dict[int, bytes]:
+    """Small WebP files of a few images of one source; images that are missing or unreadable are left out."""
+    rows = (
+        store(lake)
+        .scan("images")
+        .filter(pl.col("source") == source, pl.col("image_id").is_in(list(image_ids)))
+        .select("image_id", "image")
+        .collect()
+    )
+    decoded = {row["image_id"]: pictures.decode(row["image"]) for row in rows.iter_rows(named=True)}
+    return {key: pictures.webp(pictures.fitted(picture, size), 92) for key, picture in decoded.items() if picture}
+
+
+@by_version("pairs", max_entries=256)
+def captions(lake: str, pair_ids: Sequence[int]) -> dict[int, str]:
+    """The captions of a few pairs."""
+    rows = store(lake).scan("pairs").filter(pl.col("pair_id").is_in(list(pair_ids))).select("pair_id", "caption")
+    return dict(rows.collect().iter_rows())
+
+
+@by_version("codes", max_entries=256)
+def patch_codes(lake: str, sae: str, source: str, concept_id: int, image_ids: Sequence[int]) -> dict[int, list[float]]:
+    """One concept's code on every patch of a few images, row by row; an image without codes is left out."""
+    rows = (
+        _of(lake, "codes", sae)
+        .filter(pl.col("source") == source, pl.col("image_id").is_in(list(image_ids)))
+        .select("image_id", "n_tokens", "n_prefix", "token", "concept", "activation")
+        .collect()
+    )
+    maps: dict[int, list[float]] = {}
+    for row in rows.iter_rows(named=True):
+        patches = [0.0] * max(0, row["n_tokens"] - row["n_prefix"])
+        for token, concept, activation in zip(row["token"], row["concept"], row["activation"], strict=True):
+            if concept == concept_id and row["n_prefix"] <= token < row["n_tokens"]:
+                patches[token - row["n_prefix"]] = activation
+        maps[row["image_id"]] = patches
+    return maps

@@ -1,0 +1,200 @@
+"""Colours, labels and number formats: one place, so that a colour means the same on every page.
+
+Blue is suppressed, orange is exaggerated, grey is aligned; the pair stays apart for the common forms of
+colour blindness because hue and not lightness tells the sides. All ramps are straight lines in OKLab,
+so equal steps look equal.
+"""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Mode = Literal["light", "dark"]
+Floats = npt.NDArray[np.float64]
+Bytes = npt.NDArray[np.uint8]
+
+ALIGNED = 0.5
+SUPPRESSED_BELOW, EXAGGERATED_ABOVE = 0.1, 0.9
+N_STEPS = 257  # odd, so that 0.5 has a step of its own
+
+# OKLCH (lightness, chroma, hue in degrees): the two ends mirror each other around the neutral centre.
+_DIVERGING = {
+    "light": {"suppressed": (0.50, 0.135, 254), "neutral": (0.84, 0.004, 90), "exaggerated": (0.50, 0.135, 47)},
+    "dark": {"suppressed": (0.76, 0.125, 250), "neutral": (0.43, 0.008, 270), "exaggerated": (0.76, 0.125, 55)},
+}
+# Dark violet to pale yellow, lightness rising evenly: readable in grey too.
+_HEAT = ((0.18, 0.06, 300), (0.36, 0.16, 320), (0.56, 0.19, 15), (0.76, 0.16, 60), (0.95, 0.09, 105))
+
+_GREYS = {
+    "light": {"aligned": "#8f949c", "uncertain": "#d3d2cd", "ink": "#24242b", "muted": "#666a73", "line": "#dedbd3"},
+    "dark": {"aligned": "#838995", "uncertain": "#454a55", "ink": "#e9e8e4", "muted": "#a5a9b3", "line": "#363944"},
+}
+
+LABEL_ORDER = ("suppressed", "uncertain", "aligned", "exaggerated")
+LABEL_BADGE: dict[str, tuple[Literal["blue", "gray", "orange"], str]] = {
+    "suppressed": ("blue", ":material/south:"),
+    "uncertain": ("gray", ":material/question_mark:"),
+    "aligned": ("gray", ":material/equal:"),
+    "exaggerated": ("orange", ":material/north:"),
+}
+
+FORMS = ("ratio", "relative", "absolute")
+FORM_FORMULA = {
+    "ratio": "E_gen / (E_gen + E_real)",
+    "relative": "sigmoid((E_gen − E_real) / (E_gen + E_real) / 0.4)",
+    "absolute": "sigmoid((E_gen − E_real) / 0.8)",
+}
+FORM_READING = {
+    "ratio": "0.1 means nine times less energy in the generated images than in the real ones, 0.9 nine times more.",
+    "relative": "Scale-free; its range is 0.08 to 0.92, so 0.1 is already close to never generated.",
+    "absolute": "In units of energy: rare concepts stay near 0.5 even when the generator never draws them.",
+}
+
+
+def _oklch_to_oklab(colour: tuple[float, float, float]) -> Floats:
+    lightness, chroma, hue = colour
+    return np.array([lightness, chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))])
+
+
+def _oklab_to_srgb(lab: Floats) -> Bytes:
+    """OKLab (..., 3) to 8-bit sRGB (..., 3), clipped to the gamut (Ottosson 2020)."""
+    to_lms = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]])
+    to_rgb = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = np.clip(((lab @ to_lms.T) ** 3) @ to_rgb.T, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(encoded * 255).astype(np.uint8)
+
+
+def _ramp(stops: Sequence[tuple[float, float, float]], steps: int) -> Bytes:
+    anchors = np.stack([_oklch_to_oklab(stop) for stop in stops])
+    at = np.linspace(0, len(stops) - 1, steps)
+    lab = np.stack([np.interp(at, np.arange(len(stops)), anchors[:, axis]) for axis in range(3)], axis=-1)
+    return _oklab_to_srgb(lab)
+
+
+_DIVERGING_RAMP = {
+    mode: _ramp([stops["suppressed"], stops["neutral"], stops["exaggerated"]], N_STEPS)
+    for mode, stops in _DIVERGING.items()
+}
+_HEAT_RAMP = _ramp(_HEAT, 256)
+
+
+def diverging(values: npt.ArrayLike, mode: Mode = "light") -> Bytes:
+    """Colours (n, 3) of energy differences (n,) in [0, 1]: 0 suppressed, 0.5 neutral, 1 exaggerated.
+
+    NaN (the concept fired on neither side) is neutral, values outside [0, 1] are clipped.
+    """
+    clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=ALIGNED, posinf=1.0, neginf=0.0)
+    return _DIVERGING_RAMP[mode][np.rint(np.clip(clean, 0, 1) * (N_STEPS - 1)).astype(int)]
+
+
+def heat(values: npt.ArrayLike) -> Bytes:
+    """Colours (..., 3) of values in [0, 1], evenly rising in lightness from dark violet to pale yellow."""
+    clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=1.0, neginf=0.0)
+    return _HEAT_RAMP[np.rint(np.clip(clean, 0, 1) * 255).astype(int)]
+
+
+def hex_colour(rgb: Sequence[int] | Bytes) -> str:
+    """`#rrggbb` of three 8-bit channels."""
+    return "#" + "".join(f"{int(channel):02x}" for channel in rgb)
+
+
+def label_colours(mode: Mode = "light") -> dict[str, str]:
+    """The colour of each label, in drawing order."""
+    ends = diverging([0.0, 1.0], mode)
+    greys = _GREYS[mode]
+    return {
+        "suppressed": hex_colour(ends[0]),
+        "uncertain": greys["uncertain"],
+        "aligned": greys["aligned"],
+        "exaggerated": hex_colour(ends[1]),
+    }
+
+
+def ink(mode: Mode, tone: Literal["ink", "muted", "line"] = "ink") -> str:
+    """The text, secondary text or rule colour of a theme."""
+    return _GREYS[mode][tone]
+
+
+def number(value: float | int | None, digits: int = 3) -> str:
+    """A number for people: thousands apart, `digits` significant, a true minus; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if isinstance(value, int) or (abs(value) >= 100 and float(value).is_integer()):
+        text = f"{int(value):,}"
+    elif value == 0:
+        text = "0"
+    elif abs(value) >= 10 ** (digits - 1):
+        text = f"{value:,.0f}"
+    elif abs(value) < 1e-4:
+        text = f"{value:.1e}"
+    else:
+        text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return text.replace("-", "\u2212")
+
+
+def delta(value: float | None) -> str:
+    """An energy difference, always with two decimals so that columns line up."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; a share that is not zero never reads as zero."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    if 0 < share < 0.001:
+        return "<0.1%"
+    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval, or a dash where no test was run."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "–"
+    return f"{low:.2f} to {high:.2f}"
+
+
+def concept_title(concept_id: int, name: str | None) -> str:
+    """What a concept is called everywhere: its name, or its number where the evidence was thin."""
+    shown = one_line(name or "")
+    return shown or f"concept {concept_id}"
+
+
+def one_line(text: str, limit: int = 90) -> str:
+    """Foreign text made fit for one line: no control characters, no direction overrides, not too long."""
+    kept = "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in str(text))
+    kept = "".join(char for char in kept if char not in _DIRECTION and unicodedata.category(char) != "Cs")
+    kept = " ".join(kept.split())
+    return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
+
+
+_DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_JOINED = frozenset(":@.-<>=/")
+
+
+def plain(text: str, limit: int = 90) -> str:
+    """Foreign text for a place that reads Markdown (labels, titles): shown letter by letter, never read.
+
+    Every punctuation mark is escaped; a word joiner behind those that web addresses, emoji codes, icons and
+    arrows are made of keeps them apart. The direction of the text stays inside it.
+    """
+    shown = one_line(text, limit)
+    escaped = "".join(_escaped(char) for char in shown)
+    return f"\u2068{escaped}\u2069"
+
+
+def _escaped(char: str) -> str:
+    if char not in _PUNCTUATION:
+        return char
+    return f"\\{char}\u2060" if char in _JOINED else f"\\{char}"

@@ -1,0 +1,289 @@
+"""The contract of the lakehouse: every table, its columns, key, partitions and writing stage.
+
+A row of any table carries `run_id`, the MLflow run that wrote it. `source` is `real` or a generator's
+name. Column types are restricted to those that Delta Lake keeps exactly (no unsigned integers, no
+half floats, no fixed-size arrays).
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import polars as pl
+
+REAL = "real"
+OK = "ok"
+
+# Labels of a concept for one generator, METHOD: thresholds on the energy difference plus evidence.
+LABELS = ("suppressed", "exaggerated", "aligned", "uncertain")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake. `key` identifies a row; `writers` are the only stages that may write it."""
+
+    name: str
+    row: str
+    columns: dict[str, pl.DataType]
+    key: tuple[str, ...]
+    partitions: tuple[str, ...]
+    writers: tuple[str, ...]
+    nullable: frozenset[str] = frozenset()
+
+
+def _table(
+    name: str,
+    row: str,
+    columns: dict,
+    key: str,
+    partitions: str,
+    writers: str,
+    nullable: str = "",
+) -> Table:
+    typed = {column: dtype if isinstance(dtype, pl.DataType) else dtype() for column, dtype in columns.items()}
+    return Table(
+        name=name,
+        row=row,
+        columns={**typed, "run_id": pl.String()},
+        key=tuple(key.split()),
+        partitions=tuple(partitions.split()),
+        writers=tuple(writers.split()),
+        nullable=frozenset(nullable.split()),
+    )
+
+
+I32, I64, F32, F64, TEXT = pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        _table(
+            "pairs",
+            "a caption and where its real image came from",
+            # status: ok, or what was wrong with the row (error says it in a sentence)
+            {"dataset": TEXT, "pair_id": I64, "caption": TEXT, "uri": TEXT, "status": TEXT, "error": TEXT},
+            key="dataset pair_id",
+            partitions="dataset",
+            writers="sample",
+            nullable="uri error",
+        ),
+        _table(
+            "images",
+            "one image, its encoded bytes inside",
+            {
+                "dataset": TEXT,
+                "source": TEXT,
+                "image_id": I64,
+                "pair_id": I64,
+                "seed_index": I32,  # 0 for real images, 0..n_seeds-1 for generated ones
+                "seed": I64,  # the generator's random seed; null where the image was not drawn by us
+                "image": pl.Binary,  # PNG, JPEG or WebP bytes; null unless status is ok
+                "codec": TEXT,
+                "width": I32,  # pixels
+                "height": I32,  # pixels
+                "sha256": TEXT,
+                "status": TEXT,
+                "error": TEXT,
+            },
+            key="image_id",
+            partitions="dataset source",
+            writers="sample generate",
+            nullable="seed image codec width height sha256 error",
+        ),
+        _table(
+            "codes",
+            "the sparse codes of one image, as parallel lists over its nonzeros",
+            {
+                "sae": TEXT,
+                "source": TEXT,
+                "image_id": I64,
+                "pair_id": I64,
+                "n_tokens": I32,  # CLS + registers + patches
+                "n_prefix": I32,  # tokens before the first patch
+                "token": pl.List(I32),
+                "concept": pl.List(I32),
+                "activation": pl.List(F32),  # > 0
+            },
+            key="sae image_id",
+            partitions="sae source",
+            writers="encode",
+        ),
+        _table(
+            "energies",
+            "one concept that fires in one image",
+            {
+                "sae": TEXT,
+                "source": TEXT,
+                "concept_id": I32,
+                "image_id": I64,
+                "pair_id": I64,
+                "energy": F32,  # sum of the concept's codes over the image's tokens, > 0
+                "peak": F32,  # largest of these codes
+                "peak_token": I32,
+            },
+            key="sae image_id concept_id",
+            partitions="sae source",
+            writers="encode",
+        ),
+        _table(
+            "concept_stats",
+            "one concept in one image set",
+            {
+                "sae": TEXT,
+                "source": TEXT,
+                "concept_id": I32,
+                "mean_energy": F64,  # E_k, mean over images
+                "variance": F64,  # of the per-image energy, unbiased
+                "prevalence": F64,  # share of images in which it fires, 0 to 1
+                "n_images": I64,
+            },
+            key="sae source concept_id",
+            partitions="sae",
+            writers="compare",
+        ),
+        _table(
+            "energy_differences",
+            "one concept for one generator, generated against real over the same pairs",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "concept_id": I32,
+                "n_pairs": I64,
+                "n_fired_real": I64,  # images in which the concept fires
+                "n_fired_gen": I64,
+                "energy_real": F64,
+                "energy_gen": F64,
+                "difference": F64,  # energy_gen - energy_real; negative: suppressed
+                "absolute": F64,  # sigmoid(difference / T), 0.5 when aligned
+                "relative": F64,  # sigmoid(rel / T), 0.5 when aligned
+                "ratio": F64,  # energy_gen / (energy_gen + energy_real), 0.5 when aligned
+                "form": TEXT,  # the form that low, high and label speak of
+                "low": F64,
+                "high": F64,
+                "p": F64,
+                "q": F64,
+                "label": TEXT,
+            },
+            key="sae generator concept_id",
+            partitions="sae",
+            writers="compare",
+            # null: the concept fired on neither side (forms), or no test was run (interval, p, q)
+            nullable="absolute relative ratio low high p q",
+        ),
+        _table(
+            "top_images",
+            "one of the best images of a concept on one side",
+            {
+                "sae": TEXT,
+                "source": TEXT,
+                "concept_id": I32,
+                "rank": I32,  # 0 is the highest energy
+                "image_id": I64,
+                "pair_id": I64,
+                "twin_image_id": I64,  # the real image of the same pair; null on the real side
+                "energy": F32,
+                "heatmap": pl.List(F32),  # the concept's code on each patch, row by row
+                "grid_height": I32,
+                "grid_width": I32,
+            },
+            key="sae source concept_id rank",
+            partitions="sae source",
+            writers="compare",
+            nullable="twin_image_id",
+        ),
+        _table(
+            "cooccurrences",
+            "one pair of concepts (concept_a < concept_b) in one image set",
+            {
+                "sae": TEXT,
+                "source": TEXT,
+                "concept_a": I32,
+                "concept_b": I32,
+                "n_images": I64,  # images in which both fire
+                "strength": F64,  # sum over tokens of z_a z_b, mean over images
+                "lift": F64,  # P(a and b) / (P(a) P(b)) over images
+                "difference": F64,  # strength minus the strength in the real images
+                "low": F64,
+                "high": F64,
+                "q": F64,
+            },
+            key="sae source concept_a concept_b",
+            partitions="sae",
+            writers="cooccur",
+            nullable="difference low high q",
+        ),
+        _table(
+            "datapoints",
+            "one pair for one generator",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "pair_id": I64,
+                "image_id": I64,  # the generated image
+                "real_image_id": I64,
+                "paper_score": F64,  # mean over concepts of sigmoid(xi_gen - xi_real)
+                "distance": F64,  # L1 of the energy vectors over their total energy, 0 to 1
+                "similarity": F64,  # cosine of the energy vectors, 0 to 1
+                "memorisation": F64,  # similarity to the twin above that to other real images
+                "p": F64,
+                "q": F64,
+                "verdict": TEXT,
+            },
+            key="sae generator pair_id",
+            partitions="sae generator",
+            writers="datapoints",
+            nullable="memorisation p q verdict",
+        ),
+        _table(
+            "concepts",
+            "a concept's name and neighbourhood",
+            {
+                "sae": TEXT,
+                "concept_id": I32,
+                "name": TEXT,  # null where the evidence is thin
+                "words": pl.List(TEXT),  # over-represented caption words, best first
+                "confidence": F64,  # log-odds z score of the first word
+                "group": I32,  # near-duplicate concepts share a group
+                "neighbours": pl.List(I32),  # nearest atoms by cosine, best first
+                "neighbour_cosine": pl.List(F32),
+                "dead": pl.Boolean,  # never fired in the real images
+            },
+            key="sae concept_id",
+            partitions="sae",
+            writers="name",
+            nullable="name confidence group",
+        ),
+        _table(
+            "layout",
+            "position of a concept on the map",
+            {"sae": TEXT, "concept_id": I32, "x": F32, "y": F32, "region": I32, "region_name": TEXT},
+            key="sae concept_id",
+            partitions="sae",
+            writers="layout",
+            nullable="region region_name",
+        ),
+        _table(
+            "probes",
+            "one prompt probe of a concept",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "concept_id": I32,
+                "prompts": pl.List(TEXT),
+                "image_ids": pl.List(I64),
+                "n_images": I64,
+                "n_hits": I64,  # images in which the concept fires
+                "low": F64,  # Wilson interval of the hit rate
+                "high": F64,
+            },
+            key="sae generator concept_id",
+            partitions="sae",
+            writers="probe",
+        ),
+    )
+}
+
+
+def image_id(dataset: str, source: str, pair_id: int, seed_index: int = 0) -> int:
+    """A stable positive int64 for one image, from what it is and not from when it was made."""
+    name = f"{dataset}\x1f{source}\x1f{pair_id}\x1f{seed_index}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
