@@ -24,7 +24,7 @@ lint: .setup-dev
 	$(BIN)/ruff format --check .
 
 types: .setup-dev
-	$(BIN)/pyright
+	$(BIN)/mypy
 
 unit: .setup-dev browser
 	$(BIN)/python -m pytest

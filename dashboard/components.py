@@ -1,97 +1,18 @@
-"""The parts pages are made of: the shared selection, links, image cards, help lines and empty states.
+"""The parts all pages are made of: help lines, empty states, badges, links, the facts of a lake.
 
-Names and captions come from the web: they are shown with `st.text` or escaped by `theme.plain`, never read
-as Markdown or HTML. What is chosen lives in the URL, so that every view is a link.
+Names and captions come from the web: they are shown with `st.text`, in data frames, or escaped by
+`theme.plain`; never read as Markdown or HTML.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 import polars as pl
 import streamlit as st
-from PIL import Image
 
-from dashboard import charts, pictures, queries, theme
-from dashboard.theme import Mode
+from dashboard import access, queries, theme
+from dashboard.selection import Selection
+from tables.schemas import REAL, TABLES
 
-CONCEPT_PAGE, MAP_PAGE = "app_pages/concept.py", "app_pages/concept_map.py"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What every page shows: a lake, one SAE, one generator (None before any comparison), one form."""
-
-    lake: str
-    sae: str
-    generator: str | None
-    form: str
-    mode: Mode
-
-    def compared(self) -> pl.DataFrame:
-        """Every concept with its numbers for the chosen generator."""
-        return queries.compared(self.lake, self.sae, self.generator)
-
-    def url(self, **more: str | int) -> dict[str, str]:
-        """The query parameters of a link that keeps the selection and adds to it."""
-        kept = {"sae": self.sae, "generator": self.generator, "form": self.form, **more}
-        return {key: str(value) for key, value in kept.items() if value is not None}
-
-
-def mode() -> Mode:
-    """The theme in the browser; light where it is not known."""
-    return "dark" if st.context.theme.type == "dark" else "light"
-
-
-# The URL
-
-
-def note_if_unknown(key: str, valid: Callable[[str], bool], what: str) -> None:
-    """Say in one line that the link asked for something that is not here; the default is shown instead."""
-    asked = st.query_params.get(key)
-    if asked and not valid(asked):
-        shown = theme.plain(asked, 40)
-        st.info(f"The link asks for {what} “{shown}”, which is not here: showing the default.", icon=":material/link_off:")
-
-
-def _is_number(text: str, low: int, high: int) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high
-
-
-def choose(label: str, options: Sequence[str], key: str, help: str | None = None) -> str:
-    """A select box bound to the query parameter `key`; the first option is the default."""
-    note_if_unknown(key, lambda asked: asked in options, label.lower())
-    return st.selectbox(label, list(options), key=key, bind="query-params", help=help) or options[0]
-
-
-def choose_form() -> str:
-    """The form of the energy difference, bound to the URL."""
-    note_if_unknown("form", lambda asked: asked in theme.FORMS, "form")
-    chosen = st.segmented_control(
-        "Form", theme.FORMS, default=theme.FORMS[0], key="form", bind="query-params", required=True, width="stretch"
-    )
-    return chosen or theme.FORMS[0]
-
-
-def choose_concept(frame: pl.DataFrame) -> int | None:
-    """The chosen concept, typed as a number and bound to the URL; None where none is chosen."""
-    last = int(frame["concept_id"].max() or 0)  # pyright: ignore[reportArgumentType]
-    note_if_unknown("concept", lambda asked: _is_number(asked, 0, last), "concept")
-    chosen = st.number_input(
-        "Concept", 0, last, value=None, step=1, key="concept", bind="query-params", placeholder=f"0 to {last}"
-    )
-    return None if chosen is None else int(chosen)
-
-
-def choose_opacity() -> float:
-    """How strongly heat maps cover their image, 0 to 1, bound to the URL in percent."""
-    note_if_unknown("opacity", lambda asked: _is_number(asked, 0, 100), "opacity")
-    return st.slider("Heat map opacity", 0, 100, 60, 5, format="%d%%", key="opacity", bind="query-params") / 100
-
-
-def go_to_concept(concept_id: int) -> None:
-    """Choose a concept before the next run (for callbacks)."""
-    st.session_state["concept"] = concept_id
+CONCEPT_PAGE = "app_pages/concept.py"
+_CONFIG = "CONFIG is the configuration of the run: a TOML file, or the name of a preset such as demo."
 
 
 # Lines and states
@@ -100,198 +21,143 @@ def go_to_concept(concept_id: int) -> None:
 def reading(form: str) -> None:
     """How to read an energy difference, with the formula of the chosen form."""
     st.caption(
-        f"**How to read it.** The {form} form is `{theme.FORM_FORMULA[form]}`; E is a concept's energy: its codes summed over "
-        f"an image's tokens, averaged over images. 0.5 is aligned, towards 0 suppressed, towards 1 exaggerated. "
-        f"{theme.FORM_READING[form]}"
+        f"**How to read it.** The {form} form is ${theme.FORM_FORMULA[form]}$, where $E$ is the energy of a "
+        "concept: its codes summed over an image's tokens, averaged over images. 0.5 is aligned, towards 0 "
+        f"suppressed, towards 1 exaggerated. {theme.FORM_READING[form]}"
     )
 
 
-def command(text: str, line: str) -> None:
-    """A sentence and the command that answers it."""
-    st.caption(text)
-    st.code(line, language=None)
+def label_reading(frame: pl.DataFrame) -> None:
+    """How to read the labels, with the form they were given on."""
+    forms = frame["form"].drop_nulls()
+    judged = f" on the {theme.plain(forms[0])} form" if len(forms) else ""
+    st.caption(
+        f"**How to read it.** Suppressed and exaggerated concepts lie beyond a threshold{judged} and the data speak "
+        "for it; of uncertain ones the data cannot tell; aligned is the rest."
+    )
 
 
-def empty(what: str, why: str, line: str, icon: str = ":material/hourglass_empty:") -> None:
+def empty(what: str, why: str, command: str, icon: str = ":material/hourglass_empty:") -> None:
     """A designed empty state: what is missing, why, and the one command that fills it."""
     with st.container(border=True):
         st.subheader(f"{icon} {what}", anchor=False)
-        command(why, line)
+        st.caption(why)
+        st.code(command, language=None)
+
+
+def stage_command(stage: str, lake: str) -> str:
+    """The command of one stage."""
+    return f"python -m pipeline {stage} CONFIG --lake {theme.one_line(lake, 200)}"
+
+
+def empty_table(table: str, lake: str) -> None:
+    """The empty state of a part of a page whose table has no rows yet."""
+    stage = TABLES[table].writers[-1]
+    why = f"One row of {table} is {TABLES[table].row}; the stage {stage} writes it. {_CONFIG}"
+    empty("Nothing to show here yet", why, stage_command(stage, lake))
 
 
 def no_lake(lake: str) -> None:
     """The page shown where there is no lake at the address."""
-    st.title("No lake here yet", anchor=False)
-    st.text(f"There are no tables at {theme.one_line(lake, 200)}")
+    st.title("There is no lake here yet", anchor=False)
+    st.text(f"No tables at {theme.one_line(lake, 200)}")
     empty(
         "Make the example",
-        "A few minutes on a laptop, without a network or a GPU: captions, pictures, concepts, comparison.",
+        "Captions, pictures, concepts and their comparison: minutes on a laptop, without a network or a GPU.",
         "python -m pipeline demo --lake lake",
         ":material/play_circle:",
     )
-    command("Or open another lake:", "python -m streamlit run dashboard/app.py -- --lake PATH")
+    empty(
+        "Or open another lake",
+        "A folder or an address of an object store; BLINDSPOTS_LAKE says the same.",
+        "python -m streamlit run dashboard/app.py -- --lake PATH",
+        ":material/folder_open:",
+    )
 
 
-def foreign_table(problem: str) -> None:
+def foreign_table(problem: str, lake: str) -> None:
     """The page shown where a table is not what this version of the dashboard knows."""
     st.title("This lake cannot be read", anchor=False)
-    st.text(theme.one_line(problem, 600))
+    st.text(theme.one_line(problem, 900))
     empty(
         "See what is in it",
-        "Its tables were written by another version or another program. The status lists every table and its rows.",
-        "python -m pipeline status --lake lake",
+        "The status lists every table of the lake with its rows, version and last run.",
+        f"python -m pipeline status --lake {theme.one_line(lake, 200)}",
         ":material/table_view:",
     )
 
 
+def partly_filled(lake: str) -> None:
+    """The page shown while there is no result of any SAE: what is there, and the next step."""
+    st.title("The lake is being filled", anchor=False)
+    status = access.status(lake)
+    rows = dict(status.select("table", "rows").iter_rows())
+    missing = next((name for name in theme.FILLING_ORDER if not rows.get(name)), "concept_stats")
+    stage = TABLES[missing].writers[-1]
+    why = f"It writes {missing}; one row is {TABLES[missing].row}. Pages appear as tables fill; no restart."
+    empty(f"Next: {stage}", f"{why} {_CONFIG}", stage_command(stage, lake))
+    done = status.select(
+        "table",
+        pl.col("table")
+        .replace_strict({name: table.row for name, table in TABLES.items()})
+        .alias("one row is"),
+        "rows",
+        pl.col("updated").alias("last written"),
+    )
+    st.dataframe(done, hide_index=True, height="content", alt="Tables of the lake and their rows")
+
+
 def label_badge(label: str | None) -> None:
-    """The label of a concept as a badge; colour, arrow and word say the same."""
+    """The label of a concept as a badge; colour, sign and word say the same."""
     colour, icon = theme.LABEL_BADGE.get(label or "", ("gray", ":material/remove:"))
-    st.badge(label if label in theme.LABEL_BADGE else "no energy", icon=icon, color=colour)
+    st.badge(label if label in theme.LABEL_BADGE else "not compared", icon=icon, color=colour)
 
 
-def concept_link(now: Selection, concept_id: int, name: str | None, tail: str = "") -> None:
+def concept_link(concept_id: int, name: str | None, tail: str = "") -> None:
     """A link to a concept's page that keeps the selection."""
-    label = theme.plain(theme.concept_title(concept_id, name), 48) + tail
-    st.page_link(CONCEPT_PAGE, label=label, icon=":material/arrow_forward:", query_params=now.url(concept=concept_id))
+    label = f"**{theme.plain(theme.concept_title(concept_id, name), 48)}**{tail}"
+    st.page_link(
+        CONCEPT_PAGE, label=label, icon=":material/arrow_forward:", query_params={"concept": str(concept_id)}
+    )
 
 
-# Image cards
+# The lake in one look
 
 
-@dataclass(frozen=True)
-class Heat:
-    """What a heat map is drawn with: its concept's scale over all pictures shown, and the opacity."""
+def what_was_compared(now: Selection) -> None:
+    """Dataset, pairs, images, generators, concepts, SAE and the date of the last write."""
+    datasets, images = queries.datasets(now.lake), queries.image_counts(now.lake)
+    generators = queries.generators(now.lake, now.sae)
+    names = ", ".join(theme.one_line(name, 40) for name in datasets["dataset"]) or "unknown"
+    backbone = access.sae_facts(now.lake, now.sae).backbone
+    eyes = theme.listing([*([backbone] if backbone else []), now.sae])
+    st.text(
+        f"Real images of {names} beside what {theme.listing(generators)} drew from the same captions, "
+        f"seen through {eyes}."
+    )
+    written = access.last_written(now.lake)
+    generated = images.filter(pl.col("source") != REAL)
+    figures = {
+        "Captioned pairs": theme.number(int(datasets["n_ok"].sum())),
+        "Generated images": theme.number(int(generated["n_ok"].sum())),
+        "Generators": theme.number(len(generators)),
+        "Concepts": theme.number(queries.concepts(now.lake, now.sae).height),
+        "Last written": f"{written:%d %b %Y}" if written else "–",
+    }
+    with st.container(horizontal=True, gap="large"):
+        for label, value in figures.items():
+            st.metric(label, value, width="content")
 
-    top: float
-    opacity: float
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One card: the image the concept was found in, its twin, their caption and heat maps."""
-
-    caption: str
-    main: bytes | None
-    main_source: str
-    main_grid: np.ndarray | None
-    twin: bytes | None
-    twin_source: str
-    twin_grid: np.ndarray | None
-    energy: float | None
-
-
-def load_pairs(now: Selection, concept_id: int, source: str, limit: int, with_heat: bool = True) -> list[Pair]:
-    """The best images of a concept on one side with their twins, ready to be shown."""
-    top = queries.top_images(now.lake, now.sae, source, concept_id, now.generator or "", limit)
-    if top.is_empty():
-        return []
-    twin_source = str(top["twin_source"][0])
-    twins = top["twin_image_id"].drop_nulls().to_list()
-    mains = queries.thumbnails(now.lake, source, top["image_id"].to_list())
-    others = queries.thumbnails(now.lake, twin_source, twins)
-    words = queries.captions(now.lake, top["pair_id"].to_list())
-    codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, twins) if with_heat else {}
-    return [
-        Pair(
-            caption=words.get(row["pair_id"], ""),
-            main=mains.get(row["image_id"]),
-            main_source=source,
-            main_grid=pictures.patch_grid(row["heatmap"], row["grid_height"], row["grid_width"]),
-            twin=others.get(row["twin_image_id"]),
-            twin_source=twin_source,
-            twin_grid=pictures.patch_grid(codes.get(row["twin_image_id"]), row["grid_height"], row["grid_width"]),
-            energy=row["energy"],
-        )
-        for row in top.iter_rows(named=True)
+def label_table(counts: pl.DataFrame) -> None:
+    """Concepts per generator and label, every label a column."""
+    wide = counts.pivot("label", index="generator", values="n").fill_null(0)
+    absent = [
+        pl.lit(0, dtype=pl.Int64).alias(label) for label in theme.LABEL_ORDER if label not in wide.columns
     ]
-
-
-def shared_scale(pairs: Sequence[Pair]) -> float:
-    """The largest code on any patch of these pictures: one scale, so that weak firing looks weak."""
-    grids = [grid for pair in pairs for grid in (pair.main_grid, pair.twin_grid) if grid is not None and grid.size]
-    return max((float(grid.max()) for grid in grids), default=0.0)
-
-
-def _show_image(data: bytes | None, grid: np.ndarray | None, heat: Heat | None, source: str) -> None:
-    picture: Image.Image = pictures.decode(data) or pictures.placeholder()
-    if data and heat is not None:
-        picture = pictures.overlay(picture, grid, heat.opacity, heat.top)
-    st.image(pictures.address(pictures.webp(picture)), width="stretch", alt=f"{source} image")
-    st.caption(theme.plain(source, 24) if data else f"{theme.plain(source, 24)}: no image")
-
-
-def pair_card(pair: Pair, heat: Heat | None = None) -> None:
-    """The image and its twin side by side above the caption they share."""
-    left, right = st.columns(2, gap="small", wrap=False)
-    with left:
-        _show_image(pair.main, pair.main_grid, heat, pair.main_source)
-    with right:
-        _show_image(pair.twin, pair.twin_grid, heat, pair.twin_source)
-    st.text(theme.one_line(pair.caption, 140) or "no caption")
-
-
-def pair_grid(pairs: Sequence[Pair], heat: Heat | None, n_columns: int = 3) -> None:
-    """Cards in rows of `n_columns`."""
-    for start in range(0, len(pairs), n_columns):
-        for column, pair in zip(st.columns(n_columns), pairs[start : start + n_columns], strict=False):
-            with column.container(border=True, height="stretch"):
-                pair_card(pair, heat)
-
-
-def concept_card(now: Selection, row: Mapping[str, object], side: str) -> None:
-    """A striking concept: its link, numbers, best image on the side that has more of it, and the twin."""
-    concept_id = int(str(row["concept_id"]))
-    source = "real" if side == "suppressed" else now.generator or "real"
-    with st.container(border=True, height="stretch"):
-        concept_link(now, concept_id, row.get("name"))  # pyright: ignore[reportArgumentType]
-        pairs = load_pairs(now, concept_id, source, 1, with_heat=False)
-        if pairs:
-            pair_card(pairs[0])
-        with st.container(horizontal=True, vertical_alignment="center"):
-            label_badge(row.get("label"))  # pyright: ignore[reportArgumentType]
-            st.text(theme.delta(row[now.form]))  # pyright: ignore[reportArgumentType]
-
-
-# Tables
-
-
-def concept_table(frame: pl.DataFrame, form: str, key: str, height: int = 360) -> int | None:
-    """Concepts as a table; the id of the row that was clicked, or None."""
-    shown = frame.select(
-        pl.col("concept_id").alias("concept"),
-        pl.col("name").fill_null("–"),
-        pl.col("words").list.head(5).list.join(", ").alias("evidence words"),
-        "label",
-        pl.col(form).alias("difference"),
-        pl.col("energy_real"),
-        pl.col("energy_gen"),
-        (100 * pl.col("prevalence")).alias("prevalence"),
-    )
-    event = st.dataframe(
-        shown,
-        key=key,
-        height=height,
+    st.dataframe(
+        wide.with_columns(absent).select("generator", *theme.LABEL_ORDER),
         hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        alt="Concepts with their energy differences",
-        column_config={
-            "difference": st.column_config.NumberColumn(f"difference ({form})", format="%.3f"),
-            "energy_real": st.column_config.NumberColumn("E real", format="%.4f"),
-            "energy_gen": st.column_config.NumberColumn("E generated", format="%.4f"),
-            "prevalence": st.column_config.NumberColumn("prevalence", format="%.1f%%", help="Share of real images"),
-        },
+        height="content",
+        alt="Concepts per generator and label",
     )
-    rows = event.selection.rows  # pyright: ignore[reportAttributeAccessIssue]
-    return int(shown["concept"][rows[0]]) if rows and rows[0] < shown.height else None
-
-
-def colour_legend(now: Selection, counts: pl.DataFrame) -> None:
-    """The diverging palette and how many concepts carry each label."""
-    st.altair_chart(charts.colour_scale(now.mode), width="stretch", alt="Colours from suppressed to exaggerated")
-    by_label = dict(counts.select("label", "n").iter_rows())
-    with st.container(horizontal=True, gap="small"):
-        for label in theme.LABEL_ORDER:
-            colour, icon = theme.LABEL_BADGE[label]
-            st.badge(f"{theme.number(by_label.get(label, 0))} {label}", icon=icon, color=colour)

@@ -1,65 +1,20 @@
-"""All data access of the dashboard: read-only, cached by lake and table version.
+"""What the pages ask of a lake: read-only, cached by lake and table version.
 
-Small tables are read whole for one SAE; of `energies`, `codes` and `images` only the rows of one concept or of
-a few images are touched. A result is kept until one of the tables it came from has a new version, so a page
-shows new data at its next rerun without a restart.
+Small tables are read whole for one SAE; of `energies`, `codes` and `images` only the rows of one concept or
+of a few images are touched. A result is kept until one of the tables it came from has a new version, so a
+page shows new data at its next rerun without a restart.
 """
 
-import functools
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from collections.abc import Sequence
 
 import polars as pl
-import streamlit as st
 
-from dashboard import pictures
-from tables import TableStore
-from tables.schemas import OK, REAL, TABLES
+from dashboard import access, maps, pictures
+from dashboard.access import by_version, runs, store
+from dashboard.theme import Mode
+from tables.schemas import OK, REAL
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-VERSIONS_SECONDS = 2.0  # how long a look at the table versions is good for
 MAX_HITS = 30
-
-
-@st.cache_resource(show_spinner=False, max_entries=8)
-def store(lake: str) -> TableStore:
-    """The tables of a lake; opened once."""
-    return TableStore(lake)
-
-
-def lake_exists(lake: str) -> bool:
-    """Whether there is anything at a local address; remote ones are taken to exist."""
-    return "://" in lake or (Path(lake) / "tables").is_dir()
-
-
-@st.cache_data(show_spinner=False, ttl=VERSIONS_SECONDS, max_entries=8)
-def versions(lake: str) -> dict[str, int | None]:
-    """The version of each table, None where it was never written."""
-    known = store(lake)
-    return {name: known.version(name) for name in TABLES}
-
-
-def by_version(*tables: str, max_entries: int = 64) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Keep results of a function whose first argument is the lake until one of `tables` changes."""
-
-    def wrap(function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
-        def keyed(seen: tuple[int | None, ...], *args: P.args, **kwargs: P.kwargs) -> T:
-            return function(*args, **kwargs)
-
-        kept = st.cache_data(show_spinner=False, max_entries=max_entries)(keyed)
-
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            now = versions(cast("str", args[0]))
-            return kept(tuple(now[name] for name in tables), *args, **kwargs)
-
-        return call
-
-    return wrap
 
 
 def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
@@ -71,36 +26,34 @@ def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
 
 @by_version("concept_stats", "energy_differences", "layout", "concepts")
 def saes(lake: str) -> list[str]:
-    """The SAEs with results, newest first (by their latest run; by name where no run is known)."""
+    """The SAEs with results, newest first (by their latest recorded run, then by name)."""
     found = [
         store(lake).scan(table).select("sae", "run_id").unique()
         for table in ("energy_differences", "concept_stats", "concepts", "layout")
     ]
     rows = pl.concat(found).unique().collect()
+    names = sorted(rows["sae"].unique())
+    if len(names) < 2:
+        return names
     started = runs(lake).select("run_id", "started").unique("run_id")
     newest = rows.join(started, on="run_id", how="left").group_by("sae").agg(pl.col("started").max())
-    return newest.sort("started", "sae", descending=True, nulls_last=True)["sae"].to_list()
+    return newest.sort(["started", "sae"], descending=[True, False], nulls_last=True)["sae"].to_list()
+
+
+def filled(lake: str, table: str, sae: str) -> bool:
+    """Whether a table has any row of an SAE; tells `nothing found` from `the stage has not run`."""
+    return _filled(lake, access.versions(lake)[table], table, sae)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _filled(lake: str, version: int | None, table: str, sae: str) -> bool:
+    return version is not None and not _of(lake, table, sae).select("sae").head(1).collect().is_empty()
 
 
 @by_version("energy_differences")
 def generators(lake: str, sae: str) -> list[str]:
     """The generators compared through one SAE, by name."""
     return sorted(_of(lake, "energy_differences", sae).select("generator").unique().collect()["generator"])
-
-
-_RUNS = {"run_id": pl.String, "name": pl.String, "stage": pl.String, "status": pl.String, "started": pl.Datetime("us")}
-
-
-@st.cache_data(show_spinner=False, ttl=15.0, max_entries=8)
-def runs(lake: str) -> pl.DataFrame:
-    """The recorded runs of the lake; empty where none was recorded or the records cannot be read."""
-    try:
-        from tracking.queries import runs as recorded  # late: the first import takes seconds
-
-        frame = recorded(lake)
-        return frame if set(_RUNS) <= set(frame.columns) else pl.DataFrame(schema=_RUNS)
-    except Exception:  # noqa: BLE001  records are a side dish: without them the pages still serve
-        return pl.DataFrame(schema=_RUNS)
 
 
 @by_version("pairs")
@@ -200,6 +153,12 @@ def label_counts(lake: str, sae: str) -> pl.DataFrame:
     )
 
 
+@by_version("concepts", "layout", "concept_stats", "energy_differences")
+def map_points(lake: str, sae: str, generator: str | None, form: str, mode: Mode) -> bytes:
+    """The map's points as JSON (`maps.map_points`)."""
+    return maps.map_points(compared(lake, sae, generator), form, mode)
+
+
 def striking(frame: pl.DataFrame, form: str, side: str, n: int = 4) -> pl.DataFrame:
     """The n most suppressed or most exaggerated concepts of `compared`: labelled ones first, then by the
     form's value; among equals the one with the most energy on the side that has more of it."""
@@ -263,7 +222,9 @@ def cooccurring(lake: str, sae: str, concept_id: int, source: str) -> pl.DataFra
 
 
 @by_version("top_images", "images", max_entries=256)
-def top_images(lake: str, sae: str, source: str, concept_id: int, generator: str, limit: int = 12) -> pl.DataFrame:
+def top_images(
+    lake: str, sae: str, source: str, concept_id: int, generator: str, limit: int = 12
+) -> pl.DataFrame:
     """The best images of a concept on one side, each with its twin.
 
     On the real side the twin is what `generator` drew for the same caption (its first seed), on the generated
@@ -293,7 +254,9 @@ def top_images(lake: str, sae: str, source: str, concept_id: int, generator: str
 
 
 @by_version("images", max_entries=128)
-def thumbnails(lake: str, source: str, image_ids: Sequence[int], size: int = pictures.THUMBNAIL) -> dict[int, bytes]:
+def thumbnails(
+    lake: str, source: str, image_ids: Sequence[int], size: int = pictures.THUMBNAIL
+) -> dict[int, bytes]:
     """Small WebP files of a few images of one source; images that are missing or unreadable are left out."""
     rows = (
         store(lake)
@@ -303,18 +266,24 @@ def thumbnails(lake: str, source: str, image_ids: Sequence[int], size: int = pic
         .collect()
     )
     decoded = {row["image_id"]: pictures.decode(row["image"]) for row in rows.iter_rows(named=True)}
-    return {key: pictures.webp(pictures.fitted(picture, size), 92) for key, picture in decoded.items() if picture}
+    return {
+        key: pictures.webp(pictures.fitted(picture, size), 85) for key, picture in decoded.items() if picture
+    }
 
 
 @by_version("pairs", max_entries=256)
 def captions(lake: str, pair_ids: Sequence[int]) -> dict[int, str]:
     """The captions of a few pairs."""
-    rows = store(lake).scan("pairs").filter(pl.col("pair_id").is_in(list(pair_ids))).select("pair_id", "caption")
+    rows = (
+        store(lake).scan("pairs").filter(pl.col("pair_id").is_in(list(pair_ids))).select("pair_id", "caption")
+    )
     return dict(rows.collect().iter_rows())
 
 
 @by_version("codes", max_entries=256)
-def patch_codes(lake: str, sae: str, source: str, concept_id: int, image_ids: Sequence[int]) -> dict[int, list[float]]:
+def patch_codes(
+    lake: str, sae: str, source: str, concept_id: int, image_ids: Sequence[int]
+) -> dict[int, list[float]]:
     """One concept's code on every patch of a few images, row by row; an image without codes is left out."""
     rows = (
         _of(lake, "codes", sae)

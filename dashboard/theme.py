@@ -6,6 +6,7 @@ so equal steps look equal.
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Literal
@@ -23,15 +24,35 @@ N_STEPS = 257  # odd, so that 0.5 has a step of its own
 
 # OKLCH (lightness, chroma, hue in degrees): the two ends mirror each other around the neutral centre.
 _DIVERGING = {
-    "light": {"suppressed": (0.50, 0.135, 254), "neutral": (0.84, 0.004, 90), "exaggerated": (0.50, 0.135, 47)},
-    "dark": {"suppressed": (0.76, 0.125, 250), "neutral": (0.43, 0.008, 270), "exaggerated": (0.76, 0.125, 55)},
+    "light": {
+        "suppressed": (0.50, 0.135, 254),
+        "neutral": (0.84, 0.004, 90),
+        "exaggerated": (0.50, 0.135, 47),
+    },
+    "dark": {
+        "suppressed": (0.76, 0.125, 250),
+        "neutral": (0.43, 0.008, 270),
+        "exaggerated": (0.76, 0.125, 55),
+    },
 }
 # Dark violet to pale yellow, lightness rising evenly: readable in grey too.
 _HEAT = ((0.18, 0.06, 300), (0.36, 0.16, 320), (0.56, 0.19, 15), (0.76, 0.16, 60), (0.95, 0.09, 105))
 
 _GREYS = {
-    "light": {"aligned": "#8f949c", "uncertain": "#d3d2cd", "ink": "#24242b", "muted": "#666a73", "line": "#dedbd3"},
-    "dark": {"aligned": "#838995", "uncertain": "#454a55", "ink": "#e9e8e4", "muted": "#a5a9b3", "line": "#363944"},
+    "light": {
+        "aligned": "#8f949c",
+        "uncertain": "#d3d2cd",
+        "ink": "#24242b",
+        "muted": "#666a73",
+        "line": "#dedbd3",
+    },
+    "dark": {
+        "aligned": "#838995",
+        "uncertain": "#454a55",
+        "ink": "#e9e8e4",
+        "muted": "#a5a9b3",
+        "line": "#363944",
+    },
 }
 
 LABEL_ORDER = ("suppressed", "uncertain", "aligned", "exaggerated")
@@ -42,14 +63,17 @@ LABEL_BADGE: dict[str, tuple[Literal["blue", "gray", "orange"], str]] = {
     "exaggerated": ("orange", ":material/north:"),
 }
 
+# The tables that have to hold rows before there is anything to show, in the order they fill.
+FILLING_ORDER = ("pairs", "images", "codes", "energies", "concept_stats", "energy_differences")
+
 FORMS = ("ratio", "relative", "absolute")
-FORM_FORMULA = {
-    "ratio": "E_gen / (E_gen + E_real)",
-    "relative": "sigmoid((E_gen − E_real) / (E_gen + E_real) / 0.4)",
-    "absolute": "sigmoid((E_gen − E_real) / 0.8)",
+FORM_FORMULA = {  # LaTeX
+    "ratio": r"E_\text{gen} / (E_\text{gen} + E_\text{real})",
+    "relative": r"\sigma\big((E_\text{gen} - E_\text{real}) / (E_\text{gen} + E_\text{real}) / 0.4\big)",
+    "absolute": r"\sigma\big((E_\text{gen} - E_\text{real}) / 0.8\big)",
 }
 FORM_READING = {
-    "ratio": "0.1 means nine times less energy in the generated images than in the real ones, 0.9 nine times more.",
+    "ratio": "0.1 means nine times less energy in generated images than in real ones, 0.9 nine times more.",
     "relative": "Scale-free; its range is 0.08 to 0.92, so 0.1 is already close to never generated.",
     "absolute": "In units of energy: rare concepts stay near 0.5 even when the generator never draws them.",
 }
@@ -62,7 +86,13 @@ def _oklch_to_oklab(colour: tuple[float, float, float]) -> Floats:
 
 def _oklab_to_srgb(lab: Floats) -> Bytes:
     """OKLab (..., 3) to 8-bit sRGB (..., 3), clipped to the gamut (Ottosson 2020)."""
-    to_lms = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]])
+    to_lms = np.array(
+        [
+            [1, 0.3963377774, 0.2158037573],
+            [1, -0.1055613458, -0.0638541728],
+            [1, -0.0894841775, -1.2914855480],
+        ]
+    )
     to_rgb = np.array(
         [
             [4.0767416621, -3.3077115913, 0.2309699292],
@@ -127,7 +157,7 @@ def ink(mode: Mode, tone: Literal["ink", "muted", "line"] = "ink") -> str:
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
-    """A number for people: thousands apart, `digits` significant, a true minus; a dash where there is none."""
+    """A number for people: thousands apart, `digits` significant, a true minus; a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
     if isinstance(value, int) or (abs(value) >= 100 and float(value).is_integer()):
@@ -178,23 +208,28 @@ def one_line(text: str, limit: int = 90) -> str:
     return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
 
 
+def listing(names: Sequence[str], limit: int = 5) -> str:
+    """Names in a sentence: a, b and c."""
+    shown = [one_line(name, 40) for name in names[:limit]]
+    if len(names) > limit:
+        shown.append(f"{len(names) - limit} more")
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]])) if shown else "no generator yet"
+
+
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-_JOINED = frozenset(":@.-<>=/")
+# What addresses, emoji codes, icons and arrows are made of, even where the marks themselves are escaped.
+_JOINTS = re.compile(r"(?<=[:@])|(?<=www)(?=\.)|(?<=[-<=])(?=[-=>])", re.IGNORECASE)
 
 
 def plain(text: str, limit: int = 90) -> str:
     """Foreign text for a place that reads Markdown (labels, titles): shown letter by letter, never read.
 
-    Every punctuation mark is escaped; a word joiner behind those that web addresses, emoji codes, icons and
-    arrows are made of keeps them apart. The direction of the text stays inside it.
+    Every punctuation mark is escaped; word joiners keep web addresses, emoji codes, icons and arrows from
+    forming. The direction of the text stays inside it.
     """
     shown = one_line(text, limit)
-    escaped = "".join(_escaped(char) for char in shown)
-    return f"\u2068{escaped}\u2069"
-
-
-def _escaped(char: str) -> str:
-    if char not in _PUNCTUATION:
-        return char
-    return f"\\{char}\u2060" if char in _JOINED else f"\\{char}"
+    escaped = "".join(f"\\{char}" if char in _PUNCTUATION else char for char in _JOINTS.sub("\u2060", shown))
+    turns = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in shown)
+    return f"\u2068{escaped}\u2069" if turns else escaped

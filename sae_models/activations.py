@@ -1,8 +1,8 @@
 """How pre_codes become sparse: TopK, BatchTopK, Threshold (JumpReLU).
 
-Selection looks at the dense pre_codes of one block of tokens at a time and keeps only what it selects; gradients flow
-through `Folded.pre_codes`, at the selected places. A concept fires where its pre_code is above 0 and, with a
-threshold, strictly above the threshold.
+Selection looks at the dense pre_codes of one block of tokens at a time and keeps only what it selects;
+gradients flow through `Folded.pre_codes`, at the selected places. A concept fires where its pre_code is above
+0 and, with a threshold, strictly above the threshold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import pad
 
 from sae_models.config import SAEConfig
 from sae_models.encoder import Folded
@@ -46,19 +46,25 @@ def largest(u: Tensor, folded: Folded, deviation: Tensor | None, k: int) -> tupl
 
 
 @torch.no_grad()
-def above(u: Tensor, folded: Folded, deviation: Tensor | None, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Linear parts, indices and a mask of the filled slots, (n, width), where pre_codes exceed `threshold` (c,) or ()."""
+def above(
+    u: Tensor, folded: Folded, deviation: Tensor | None, threshold: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Linear parts, indices, mask of filled slots: (n, width) each, of pre_codes above `threshold`."""
     parts = [_above_block(u[rows], folded, None if deviation is None else deviation[rows], threshold)
              for rows in blocks(u.shape[0], folded.weight.shape[0], u.device)]  # fmt: skip
     width = max((part[0].shape[1] for part in parts), default=0)
     if not parts:
         empty = u.new_zeros(0, 0)
         return empty, empty.long(), empty.bool()
-    linear, indices, filled = ([F.pad(part[i], (0, width - part[i].shape[1])) for part in parts] for i in range(3))
+    linear, indices, filled = (
+        [pad(part[i], (0, width - part[i].shape[1])) for part in parts] for i in range(3)
+    )
     return torch.cat(linear), torch.cat(indices), torch.cat(filled)
 
 
-def _above_block(u: Tensor, folded: Folded, deviation: Tensor | None, threshold: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _above_block(
+    u: Tensor, folded: Folded, deviation: Tensor | None, threshold: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     linear = folded.linear(u)
     level = threshold if folded.shift is None else threshold - folded.shift
     if deviation is not None:
@@ -88,13 +94,15 @@ class TopK(nn.Module):
 
 
 class BatchTopK(nn.Module):
-    """In training the n * k largest pre_codes of the n tokens of a batch; in eval those above a learned threshold.
+    """In training the n * k largest pre_codes of the n tokens of a batch; in eval those above a learned
+    threshold.
 
-    The threshold, a buffer, follows the smallest code kept in each training batch, so eval needs no batch and gives
-    the same codes at any batch size.
+    The threshold, a buffer, follows the smallest code kept in each training batch, so eval needs no batch and
+    gives the same codes at any batch size.
     """
 
-    threshold: Tensor
+    threshold: Tensor  # (), in units of pre_codes
+    n_updates: Tensor  # (), training batches it has followed
 
     def __init__(self, config: SAEConfig) -> None:
         super().__init__()
@@ -134,10 +142,12 @@ class BatchTopK(nn.Module):
 
 
 class Threshold(nn.Module):
-    """JumpReLU (arXiv 2407.14435): a pre_code counts where it is above its concept's threshold, learned and >= 0.
+    """JumpReLU (arXiv 2407.14435): a pre_code counts where it is above its concept's threshold, learned and
+    >= 0.
 
-    Gradients of the thresholds are that paper's straight-through estimate, a rectangle of width `bandwidth`; they are
-    computed at the pre_codes inside the window only, so selection in training reaches half a window lower.
+    Gradients of the thresholds are that paper's straight-through estimate, a rectangle of width `bandwidth`;
+    they are computed at the pre_codes inside the window only, so selection in training reaches half a window
+    lower.
     """
 
     def __init__(self, config: SAEConfig) -> None:

@@ -1,4 +1,4 @@
-"""What an SAE is made of. Every field says its unit; a wrong value is a ValueError that says what to write instead."""
+"""What an SAE is made of and how it is trained. A wrong value is a ValueError that says what to write."""
 
 from __future__ import annotations
 
@@ -28,12 +28,18 @@ class SAEConfig:
     dictionary: DictionaryKind = "archetypal"  # archetypal: D = W C + Lambda; free: every atom a free vector
     n_points: int = 1024  # rows of C, the K-means points (archetypal dictionary or init "points"), in points
     delta: float = 0.5  # largest length of a row of Lambda, in standardised token lengths
-    atom_scale: AtomScale = "unit"  # unit: atoms have length 1 (standardised); learned: times exp(m); none: as they come
+    atom_scale: AtomScale = (
+        "unit"  # unit: atoms have length 1 (standardised); learned: times exp(m); none: as they come
+    )
     centring: bool = True  # subtract the mean of the tokens before the encoder, add it after the dictionary
-    init: Initialisation = "points"  # where atoms (and the tied encoder) start; archetypal starts at points always
+    init: Initialisation = (
+        "points"  # where atoms (and the tied encoder) start; archetypal starts at points always
+    )
     bandwidth: float = 0.05  # width of JumpReLU's gradient window, in units of pre_codes (threshold only)
     backbone: str = ""  # id of the network whose tokens these are; "" = not recorded
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)  # how images became tokens; JSON values only
+    preprocessing: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # how images became tokens; JSON values only
     seed: int = 0  # of initialisation and K-means
 
     def __post_init__(self) -> None:
@@ -41,7 +47,9 @@ class SAEConfig:
             if not _is_count(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write a whole number of at least 1")
         if self.k > self.n_concepts:
-            raise ValueError(f"k = {self.k} is above n_concepts = {self.n_concepts}; write a k of at most n_concepts")
+            raise ValueError(
+                f"k = {self.k} is above n_concepts = {self.n_concepts}; write a k of at most n_concepts"
+            )
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write one of {', '.join(allowed)}")
@@ -83,11 +91,15 @@ class TrainingConfig:
     final_learning_rate: float = 1e-5  # at the end of the cosine
     warmup: float = 0.05  # share of the steps in which the rate rises from 0
     weights_rate: float = 0.1  # learning rate of the archetypal weights W, as a share of learning_rate
+    second_moment: float = 0.999  # AdamW's beta_2, the memory of squared gradients
     weight_decay: float = 0.0  # AdamW's, per unit of learning rate
     gradient_clip: float = 1.0  # largest norm of the whole gradient; 0 = no clipping
     auxiliary_weight: float = 1 / 32  # weight of the loss that revives dead codes
     auxiliary_k: int = 0  # dead codes that rebuild the residual of one token; 0 = d_model // 2
     dead_after: int = 100_000  # tokens without firing after which a code counts as dead in training
+    resample_every: int = 0  # steps between moving dead codes to the worst rebuilt tokens; 0 = never
+    resample_until: float = 0.7  # share of the steps after which dead codes are left where they are
+    resample_gain: float = 0.8
     sparsity_weight: float = 0.1  # weight of (L0 / k - 1)^2, threshold activation only
     threshold_memory: float = 0.99  # share of the old value kept when BatchTopK's threshold moves, per step
     n_sample: int = 65_536  # tokens read first for mean, scale and K-means; at least 8 per point are used
@@ -101,7 +113,7 @@ class TrainingConfig:
         for name in ("n_steps", "batch_size", "n_sample", "log_every", "checkpoint_every"):
             if not _is_count(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write a whole number of at least 1")
-        for name in ("auxiliary_k", "dead_after", "evaluate_every"):
+        for name in ("auxiliary_k", "dead_after", "resample_every", "evaluate_every"):
             if not _is_count(getattr(self, name), least=0):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write a whole number of 0 or more")
         if not 0 < self.final_learning_rate <= self.learning_rate:
@@ -109,7 +121,7 @@ class TrainingConfig:
                 f"final_learning_rate = {self.final_learning_rate} and learning_rate = {self.learning_rate}; "
                 "write 0 < final_learning_rate <= learning_rate"
             )
-        for name in ("warmup", "threshold_memory"):
+        for name in ("warmup", "second_moment", "threshold_memory"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write a share from 0 to below 1")
         for name in ("weights_rate", "weight_decay", "gradient_clip", "auxiliary_weight", "sparsity_weight"):

@@ -1,7 +1,8 @@
-"""Dictionaries: free atoms, and the relaxed archetypal D = W C + Lambda of arXiv 2502.12892 (METHOD.md, section 4).
+"""Dictionaries: free atoms, and the relaxed archetypal D = W C + Lambda of arXiv 2502.12892 (METHOD.md,
+section 4).
 
-Atoms are in standardised tokens. `forward` builds the (n_concepts, d_model) matrix and caches nothing: a cache that
-outlives a loaded state is a dictionary nobody trained.
+Atoms are in standardised tokens. `forward` builds the (n_concepts, d_model) matrix and caches nothing: a
+cache that outlives a loaded state is a dictionary nobody trained.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import normalize
 
 from sae_models.config import AtomScale
 
 
 class Provenance(NamedTuple):
-    """Which points an archetypal atom is made of. Weights spread early in training: evidence, not an explanation."""
+    """Which points atoms are made of. Weights spread early in training: a hint, not an explanation."""
 
     points: Tensor  # (n_points, d_model) K-means points in token units
     point_index: Tensor  # (n_concepts, m) int64, the points of largest weight, largest first
@@ -39,17 +40,22 @@ class FreeDictionary(nn.Module):
     @torch.no_grad()
     def start(self, rows: Tensor) -> None:
         """Sets the atoms."""
-        self.rows.copy_(F.normalize(rows, dim=1) if self.unit else rows)
+        self.rows.copy_(normalize(rows, dim=1) if self.unit else rows)
 
     def constrain(self) -> None:
         """Nothing to keep."""
+
+    @torch.no_grad()
+    def replace(self, concept_ids: Tensor, rows: Tensor) -> None:
+        """Gives some concepts new atoms."""
+        self.rows[concept_ids] = normalize(rows, dim=1) if self.unit else rows
 
 
 class ArchetypalDictionary(nn.Module):
     """D = W C + Lambda, then scaled: W >= 0 with rows that sum to 1, C fixed, ||Lambda_i|| <= delta.
 
-    The gradient of W is that of the plain product; `constrain` projects W and Lambda back after each step, so a
-    weight at 0 can return.
+    The gradient of W is that of the plain product; `constrain` projects W and Lambda back after each step, so
+    a weight at 0 can return.
     """
 
     points: Tensor
@@ -68,12 +74,14 @@ class ArchetypalDictionary(nn.Module):
 
     @torch.no_grad()
     def start(self, points: Tensor, generator: torch.Generator) -> None:
-        """Atoms start at points; the concepts beyond n_points at random mixtures of two, so that no two are equal."""
+        """Atoms start at points, those beyond n_points at random mixtures of two: no two are equal."""
         n_concepts, n_points = self.weights.shape
         self.points.copy_(points)
         order = torch.randperm(n_points, generator=generator)
         first = order[torch.arange(n_concepts) % n_points]
-        share = torch.where(torch.arange(n_concepts) < n_points, 1.0, torch.rand(n_concepts, generator=generator))
+        share = torch.where(
+            torch.arange(n_concepts) < n_points, 1.0, torch.rand(n_concepts, generator=generator)
+        )
         second = (first + torch.randint(1, n_points, (n_concepts,), generator=generator)) % n_points
         rows = torch.arange(n_concepts)
         self.weights.zero_()
@@ -82,17 +90,26 @@ class ArchetypalDictionary(nn.Module):
         self.relaxation.zero_()
 
     @torch.no_grad()
+    def replace(self, concept_ids: Tensor, rows: Tensor) -> None:
+        """Gives some concepts the nearest atoms to `rows` that one point and the relaxation can make."""
+        nearest = torch.cdist(rows, self.points).argmin(1)
+        self.weights[concept_ids] = 0
+        self.weights[concept_ids, nearest] = 1
+        self.relaxation[concept_ids] = _shortened(rows - self.points[nearest], self.delta)
+
+    @torch.no_grad()
     def constrain(self) -> None:
-        """Back onto the constraints, in place: W on the simplex (clip at 0, divide by the row sum), Lambda in its ball."""
+        """In place: W back on the simplex (clip at 0, divide by the row sum), Lambda back in its ball."""
         self.weights.clamp_min_(0)
         total = self.weights.sum(1, keepdim=True)
-        empty = total.flatten() <= 1e-12  # clipped away whole: back to the mean of all points, never to a zero atom
+        empty = (
+            total.flatten() <= 1e-12
+        )  # clipped away whole: back to the mean of all points, never to a zero atom
         if empty.any():
             self.weights[empty] = 1.0
             total[empty] = self.weights.shape[1]
         self.weights.div_(total)
-        length = self.relaxation.norm(dim=1, keepdim=True)
-        self.relaxation.mul_((self.delta / length.clamp_min(1e-12)).clamp_max(1))
+        self.relaxation.copy_(_shortened(self.relaxation, self.delta))
 
     @torch.no_grad()
     def provenance(self, mean: Tensor, scale: Tensor, m: int = 16) -> Provenance:
@@ -102,11 +119,16 @@ class ArchetypalDictionary(nn.Module):
         return Provenance(mean + scale * self.points, top.indices, top.values, relaxation)
 
 
+def _shortened(rows: Tensor, length: float) -> Tensor:
+    """Rows at most `length` long, in their own direction."""
+    return rows * (length / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1)
+
+
 def _log_scale(n_concepts: int, scale: AtomScale) -> nn.Parameter | None:
     return nn.Parameter(torch.zeros(n_concepts)) if scale == "learned" else None
 
 
 def _scaled(rows: Tensor, unit: bool, log_scale: Tensor | None) -> Tensor:
     if unit:
-        return F.normalize(rows, dim=1)
+        return normalize(rows, dim=1)
     return rows if log_scale is None else rows * log_scale.exp()[:, None]

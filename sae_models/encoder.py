@@ -1,9 +1,10 @@
 """From standardised tokens to pre_codes: one linear map, with or without a LayerNorm over concepts.
 
-With the LayerNorm the pre_codes of token u are `gamma * (h - mean(h)) / sqrt(var(h) + eps) + beta`, h = W u + b.
-Its mean and variance are over concepts, so both are known without h: centring the rows of W and b makes mean(h) zero,
-and then `var(h) = [u, 1] Q [u, 1]^T` with Q = [W b]^T [W b] / n_concepts, a (d + 1, d + 1) matrix. So every encoder is
-`linear / deviation + shift`, exactly, in training (autograd goes through Q) as at inference.
+With the LayerNorm the pre_codes of token u are `gamma * (h - mean(h)) / sqrt(var(h) + eps) + beta`, h = W u +
+b. Its mean and variance are over concepts, so both are known without h: centring the rows of W and b makes
+mean(h) zero, and then `var(h) = [u, 1] Q [u, 1]^T` with Q = [W b]^T [W b] / n_concepts, a (d + 1, d + 1)
+matrix. So every encoder is `linear / deviation + shift`, exactly, in training (autograd goes through Q) as at
+inference.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Folded(NamedTuple):
         return (variance.clamp_min(0) + LAYER_NORM_EPS).sqrt()
 
     def pre_codes(self, u: Tensor, deviation: Tensor | None, linear: Tensor, indices: Tensor) -> Tensor:
-        """Differentiable pre_codes at `indices`, (n, width); `linear` is what the linear part is known to be there."""
+        """Differentiable pre_codes at `indices`, (n, width); the linear part there is `linear`."""
         values = sparse_linear(u, self.weight, self.bias, linear, indices)
         if deviation is not None:
             values = values / deviation
@@ -62,7 +63,7 @@ class Encoder(nn.Module):
         self.beta = nn.Parameter(torch.zeros(n_concepts)) if layer_norm else None
 
     def folded(self) -> Folded:
-        """The map as one linear part, a shift and a Gram matrix (the module's docstring has the derivation)."""
+        """The map as one linear part, a shift and a Gram matrix; the module's docstring derives it."""
         if self.gamma is None:
             return Folded(self.weight, self.bias)
         weight = self.weight - self.weight.mean(0)

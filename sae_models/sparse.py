@@ -1,4 +1,4 @@
-"""Codes as values and indices, and the two products of an SAE that never build a (tokens, concepts) tensor."""
+"""Codes as values and indices, and the two products that never build a (tokens, concepts) tensor."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import embedding_bag
 
-# Both are true of torch for years now and would be printed in the middle of a user's progress bar.
+# True of torch for years now; it would be printed in the middle of a user's progress bar.
 warnings.filterwarnings("ignore", message="Sparse CS[RC] tensor support is in beta state")
-warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
 
 
 class Codes(NamedTuple):
@@ -76,29 +75,37 @@ class _SparseDecode(torch.autograd.Function):
         return to_values, None, to_atoms
 
 
-def _csr(values: Tensor, indices: Tensor, n_columns: int) -> Tensor:
-    n, width = values.shape
-    starts = torch.arange(0, n * width + 1, width, device=values.device) if width else indices.new_zeros(n + 1)
-    return torch.sparse_csr_tensor(starts, indices.flatten(), values.flatten(), (n, n_columns))
-
-
 def _weighted_rows(values: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
     """sum_j values[i, j] * rows[indices[i, j]], (n, d)."""
     if not values.numel():  # embedding_bag refuses bags of width 0
         return rows.new_zeros(values.shape[0], rows.shape[1])
-    return F.embedding_bag(indices, rows, mode="sum", per_sample_weights=values)
+    return embedding_bag(indices, rows, mode="sum", per_sample_weights=values)
 
 
 def _transposed_product(values: Tensor, indices: Tensor, n_columns: int, dense: Tensor) -> Tensor:
-    """S.T @ dense, (n_columns, d), for the sparse (n, n_columns) matrix S of values at indices."""
+    """S.T @ dense, (n_columns, d), for the sparse (n, n_columns) matrix S of values at indices.
+
+    One sort turns the entries from token order to column order; what is left is a weighted sum of rows again,
+    which beats the CSR product of torch twofold on a CPU.
+    """
     if not values.numel():
         return dense.new_zeros(n_columns, dense.shape[1])
-    return _csr(values, indices, n_columns).t() @ dense
+    columns = indices.flatten()
+    order = columns.argsort(stable=True)  # stable, so that sums add up in the same order every time
+    counts = torch.bincount(columns, minlength=n_columns)
+    tokens = order // values.shape[1]
+    starts = counts.cumsum(0) - counts
+    return embedding_bag(tokens, dense, starts, mode="sum", per_sample_weights=values.flatten()[order])
 
 
 def _row_products(left: Tensor, indices: Tensor, rows: Tensor) -> Tensor:
     """left[i] . rows[indices[i, j]], (n, width)."""
     if not indices.numel():
         return left.new_zeros(indices.shape)
-    pattern = _csr(left.new_zeros(indices.shape), indices, rows.shape[0])
-    return torch.sparse.sampled_addmm(pattern, left, rows.t(), beta=0.0).values().view(indices.shape)
+    n, width = indices.shape
+    starts = torch.arange(0, n * width + 1, width, device=indices.device)
+    empty = left.new_zeros(n * width)
+    pattern = torch.sparse_csr_tensor(
+        starts, indices.flatten(), empty, (n, rows.shape[0]), check_invariants=False
+    )
+    return torch.sparse.sampled_addmm(pattern, left, rows.t(), beta=0.0).values().view(n, width)

@@ -15,11 +15,15 @@ def checked(table: Table, frame: pl.DataFrame, *, stage: str, run_id: str) -> pl
         TableError: wrong stage, column or type, a null or NaN where none may be, or a repeated key.
     """
     if stage not in table.writers:
-        raise TableError(f"stage {stage!r} may not write table {table.name}: only {_names(table.writers)} may.")
+        raise TableError(
+            f"stage {stage!r} may not write table {table.name}: only {_names(table.writers)} may."
+        )
     if not run_id:
-        raise TableError(f"table {table.name}: a row needs the id of the run that wrote it, and run_id is empty.")
+        raise TableError(
+            f"table {table.name}: a row needs the id of the run that wrote it, and run_id is empty."
+        )
     _check_columns(table, frame, stage)
-    rows = frame.with_columns(pl.lit(run_id).alias("run_id")) if frame.height else _empty(table)
+    rows = frame.with_columns(pl.lit(run_id).alias("run_id"))
     rows = pl.DataFrame([_cast(table, rows[column], stage) for column in table.columns])
     for column in table.columns:
         _check_values(table, rows[column])
@@ -37,7 +41,9 @@ def predicate(table: Table, where: dict[str, str | int]) -> str:
     """
     allowed = dict.fromkeys((*table.partitions, *table.key))
     if not where:
-        raise TableError(f"table {table.name}: say which rows to replace, by one or more of {_names(allowed)}.")
+        raise TableError(
+            f"table {table.name}: say which rows to replace, by one or more of {_names(allowed)}."
+        )
     return " AND ".join(_equality(table, column, value, allowed) for column, value in where.items())
 
 
@@ -69,10 +75,6 @@ def _names(names) -> str:
     return ", ".join(names) or "nothing"
 
 
-def _empty(table: Table) -> pl.DataFrame:
-    return pl.DataFrame(schema=table.columns)
-
-
 def _check_columns(table: Table, frame: pl.DataFrame, stage: str) -> None:
     expected = [column for column in table.columns if column != "run_id"]
     missing = [column for column in expected if column not in frame.columns]
@@ -97,7 +99,8 @@ def _cast(table: Table, values: pl.Series, stage: str) -> pl.Series:
                 f" look for an overflow in stage {stage!r}."
             ) from error
     raise TableError(
-        f"table {table.name}, column {values.name}: expected {expected}, found {found}; cast it in stage {stage!r}."
+        f"table {table.name}, column {values.name}: expected {expected}, found {found};"
+        f" cast it in stage {stage!r}."
     )
 
 
@@ -114,7 +117,9 @@ def _instance(dtype) -> pl.DataType:
 def _check_values(table: Table, values: pl.Series) -> None:
     place = f"table {table.name}, column {values.name}"
     if values.null_count() and values.name not in table.nullable:
-        raise TableError(f"{place}: {values.null_count()} values are null, and no value of this column may be.")
+        raise TableError(
+            f"{place}: {values.null_count()} values are null, and no value of this column may be."
+        )
     if values.name in table.partitions and (values == "").any():
         # Delta Lake stores an empty partition value as null.
         raise TableError(f"{place}: a value is empty, and the rows are filed by it; give it a name.")
@@ -123,7 +128,9 @@ def _check_values(table: Table, values: pl.Series) -> None:
         if values.null_count():
             raise TableError(f"{place}: {values.null_count()} list elements are null; leave them out.")
     if values.dtype.is_float() and values.is_nan().any():
-        raise TableError(f"{place}: {values.is_nan().sum()} values are NaN; write null for what was not measured.")
+        raise TableError(
+            f"{place}: {values.is_nan().sum()} values are NaN; write null for what was not measured."
+        )
 
 
 def _check_key(table: Table, rows: pl.DataFrame) -> None:
@@ -142,7 +149,8 @@ def _equality(table: Table, column: str, value: str | int, allowed) -> str:
     expected = str if table.columns[column] == pl.String else int
     if type(value) is not expected or value == "":
         raise TableError(
-            f"table {table.name}, column {column}: {value!r} names no rows; give a {expected.__name__} that does."
+            f"table {table.name}, column {column}: {value!r} names no rows;"
+            f" give a {expected.__name__} that does."
         )
     quoted = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
     return f'"{column}" = {quoted}'

@@ -57,7 +57,9 @@ def _take(folder: Path) -> int:
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
-        raise TableError(f"the lake {folder} cannot be locked ({error.strerror}); choose a local folder you own.") from error
+        raise TableError(
+            f"the lake {folder} cannot be locked ({error.strerror}); choose a local folder you own."
+        ) from error
     note = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(sep=" ", timespec="seconds")}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(note).encode(), 0)

@@ -39,7 +39,7 @@ def _table(
     writers: str,
     nullable: str = "",
 ) -> Table:
-    typed = {column: dtype if isinstance(dtype, pl.DataType) else dtype() for column, dtype in columns.items()}
+    typed = {name: dtype if isinstance(dtype, pl.DataType) else dtype() for name, dtype in columns.items()}
     return Table(
         name=name,
         row=row,
@@ -207,7 +207,7 @@ TABLES: dict[str, Table] = {
                 "q": F64,
             },
             key="sae source concept_a concept_b",
-            partitions="sae",
+            partitions="sae source",
             writers="cooccur",
             nullable="difference low high q",
         ),

@@ -5,18 +5,25 @@ again skips what is there, and two processes that write the same shard leave it 
 """
 
 import json
-import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from tables.checks import check_where, checked, predicate, schema_difference
+from tables.checks import check_where, checked, predicate
+from tables.delta import (
+    FILE_BYTES,
+    check_writable,
+    create_table,
+    crowded_partitions,
+    first_line,
+    last_shard,
+    locate,
+    open_table,
+)
 from tables.errors import TableError
 from tables.lock import writer_lock
 from tables.schemas import TABLES, Table
@@ -24,13 +31,19 @@ from tables.schemas import TABLES, Table
 # Object stores refuse a commit that lost a race; with the default of 15 retries 4 of 40 writers gave up.
 _COMMIT_RETRIES = 200
 _CONFLICT_RETRIES = 20
-# deltalake or polars cannot read a table back from a local path with one of these characters.
-_BAD_IN_PATH = re.compile(r"[=%\[\]\\^|]")
-# Commits that move rows between files, or nothing at all.
-_ROWS_UNCHANGED = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END"}
 # The column that readers look rows up by, where ordering the files by it pays.
 _ORDER = {"energies": "concept_id"}
-_FILE_BYTES = 100 * 2**20
+
+_STATUS = {
+    "table": pl.String(),
+    "rows": pl.Int64(),
+    "files": pl.Int64(),
+    "bytes": pl.Int64(),
+    "version": pl.Int64(),
+    "last_stage": pl.String(),
+    "last_run": pl.String(),
+    "updated": pl.Datetime("ms", "UTC"),
+}
 
 
 class TableStore:
@@ -45,7 +58,7 @@ class TableStore:
     """
 
     def __init__(self, uri: str | Path, storage_options: dict[str, str] | None = None):
-        self.uri, self._local = _locate(uri)
+        self.uri, self._local = locate(uri)
         self._options = storage_options
         self._seen: dict[str, DeltaTable] = {}
 
@@ -54,7 +67,8 @@ class TableStore:
 
     def create(self) -> None:
         """Make every missing table, empty and partitioned; check the schema of those that are there."""
-        self._check_writable()
+        if self._local:
+            check_writable(self._local / "tables")
         for name in TABLES:
             self._open_or_create(name)
 
@@ -123,8 +137,14 @@ class TableStore:
         place = json.dumps(where, sort_keys=True)
         note = {"mlflow.run_id": run_id, "stage": stage, "shard": shard, "where": place}
         return self._commit(
-            name, rows, note, f"replace {place}", lambda dt: _last_shard(dt, where) == shard, condition
+            name, rows, note, f"replace {place}", lambda dt: last_shard(dt, where) == shard, condition
         )
+
+    def holds(self, name: str, where: dict[str, str | int], shard: str) -> bool:
+        """Tell whether the rows that match `where` are those that `replace` put there for this shard."""
+        predicate(_table(name), where)  # a `where` that replace refuses has nothing to hold
+        table = self._open(name)
+        return table is not None and last_shard(table, where) == shard
 
     def scan(self, name: str, *, version: int | None = None) -> pl.LazyFrame:
         """Return the table, pinned to `version` or to the newest one now; a missing table has no rows.
@@ -135,7 +155,9 @@ class TableStore:
         table = self._open(name, version)
         if table is None:
             if version is not None:
-                raise TableError(f"table {name} at {self._at(name)} does not exist, so it has no version {version}.")
+                raise TableError(
+                    f"table {name} at {self._at(name)} does not exist, so it has no version {version}."
+                )
             return pl.LazyFrame(schema=_table(name).columns)
         if self._local:
             return pl.scan_delta(table)
@@ -159,16 +181,16 @@ class TableStore:
             True if files were rewritten. The old files stay on disk, for older versions are read from them.
         """
         table = self._open(name)
-        crowded = [] if table is None else _crowded_partitions(table, _table(name).partitions)
+        crowded = [] if table is None else crowded_partitions(table, _table(name).partitions)
         if table is None or not crowded:
             return False
         commit = CommitProperties(max_commit_retries=_COMMIT_RETRIES)
         for values in crowded:
             filters = [(column, "=", value) for column, value in values.items()]
             if name in _ORDER:
-                table.optimize.z_order([_ORDER[name]], filters, _FILE_BYTES, commit_properties=commit)
+                table.optimize.z_order([_ORDER[name]], filters, FILE_BYTES, commit_properties=commit)
             else:
-                table.optimize.compact(filters, _FILE_BYTES, commit_properties=commit)
+                table.optimize.compact(filters, FILE_BYTES, commit_properties=commit)
         return True
 
     def status(self) -> pl.DataFrame:
@@ -198,56 +220,15 @@ class TableStore:
         return f"{self.uri}/tables/{_table(name).name}"
 
     def _open(self, name: str, version: int | None = None) -> DeltaTable | None:
-        try:
-            table = _LocatedTable(self._at(name), version=version, storage_options=self._options)
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
-            which = "" if version is None else f" version {version} of"
-            raise TableError(f"cannot open{which} table {name} at {self._at(name)}: {_first_line(error)}.") from error
-        stored = pl.Schema(table.schema())
-        difference = schema_difference(_table(name), stored, table.metadata().partition_columns)
-        if difference:
-            raise TableError(
-                f"table {name} at {self._at(name)} has another schema: {difference}; another release wrote it,"
-                " so use a new lake folder or move this table away."
-            )
-        return table
+        return open_table(self._at(name), _table(name), self._options, version)
 
     def _open_or_create(self, name: str) -> DeltaTable:
         table = self._open(name)
         if table is not None:
             return table
-        self._check_writable()
-        contract = _table(name)
-        try:
-            DeltaTable.create(
-                self._at(name),
-                schema=pl.Schema(contract.columns),
-                mode="ignore",
-                partition_by=list(contract.partitions),
-                name=name,
-                description=contract.row,
-                storage_options=self._options,
-            )
-        except (DeltaError, OSError) as error:
-            if self._open(name) is None:  # unless another process has just made it
-                raise TableError(f"cannot create table {name} at {self._at(name)}: {_first_line(error)}.") from error
-        table = self._open(name)
-        assert table is not None
-        return table
-
-    def _check_writable(self) -> None:
-        if self._local is None:
-            return
-        try:
-            (self._local / "tables").mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._local / "tables"):
-                pass
-        except OSError as error:
-            raise TableError(
-                f"the lake {self.uri} cannot be written ({error.strerror}); choose a folder you may write to."
-            ) from error
+        if self._local:
+            check_writable(self._local / "tables")
+        return create_table(self._at(name), _table(name), self._options)
 
     def _commit(
         self,
@@ -268,15 +249,23 @@ class TableStore:
                 max_commit_retries=_COMMIT_RETRIES,
                 custom_metadata=note,
             )
-            mode = "append" if condition is None else "overwrite"
             try:
-                write_deltalake(table, rows, mode=mode, predicate=condition, commit_properties=commit)
+                if condition is None:
+                    write_deltalake(table, rows, mode="append", commit_properties=commit)
+                else:
+                    write_deltalake(
+                        table, rows, mode="overwrite", predicate=condition, commit_properties=commit
+                    )
                 return True
             except CommitFailedError:
                 continue
             except (DeltaError, OSError) as error:
-                raise TableError(f"cannot write table {name} at {self._at(name)}: {_first_line(error)}.") from error
-        raise TableError(f"table {name} at {self._at(name)} is written by too many processes; run the stage again.")
+                raise TableError(
+                    f"cannot write table {name} at {self._at(name)}: {first_line(error)}."
+                ) from error
+        raise TableError(
+            f"table {name} at {self._at(name)} is written by too many processes; run the stage again."
+        )
 
     def _status(self, name: str) -> tuple:
         table = self._open(name)
@@ -296,42 +285,6 @@ class TableStore:
         )
 
 
-_STATUS = {
-    "table": pl.String(),
-    "rows": pl.Int64(),
-    "files": pl.Int64(),
-    "bytes": pl.Int64(),
-    "version": pl.Int64(),
-    "last_stage": pl.String(),
-    "last_run": pl.String(),
-    "updated": pl.Datetime("ms", "UTC"),
-}
-
-
-class _LocatedTable(DeltaTable):
-    """A table whose local file names are real paths: deltalake gives `my%20lake`, which polars cannot open."""
-
-    def file_uris(self, *args, **kwargs) -> list[str]:
-        uris = super().file_uris(*args, **kwargs)
-        if not self.table_uri.startswith("file://"):
-            return uris
-        encoded = self.table_uri.removeprefix("file://")
-        return [unquote(encoded) + uri.removeprefix(encoded) for uri in uris]
-
-
-def _locate(uri: str | Path) -> tuple[str, Path | None]:
-    text = str(uri)
-    if re.match(r"[a-z0-9]+:/[^/]", text):
-        raise TableError(f"the lake {text} has lost a slash, as an address does in a Path; give it as a str.")
-    if "://" in text and not text.startswith("file://"):
-        return text.rstrip("/"), None
-    local = Path(unquote(urlparse(text).path) if text.startswith("file://") else text).expanduser().resolve()
-    bad = _BAD_IN_PATH.search(str(local))
-    if bad:
-        raise TableError(f"the lake {local} cannot be used: its path has a {bad[0]!r}; choose a folder without.")
-    return str(local), local
-
-
 def _table(name: str) -> Table:
     if name not in TABLES:
         raise TableError(f"there is no table {name!r}; the tables are {', '.join(TABLES)}.")
@@ -341,27 +294,3 @@ def _table(name: str) -> Table:
 def _check_shard(name: str, shard: str) -> None:
     if not shard:
         raise TableError(f"table {name}: a write needs a shard id, and this one is empty.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
-
-
-def _last_shard(table: DeltaTable, where: dict[str, str | int]) -> str | None:
-    """The shard that last wrote the rows of `where`, or None if something else touched them since."""
-    for commit in table.history():
-        if commit["operation"] in _ROWS_UNCHANGED:
-            continue
-        other = json.loads(commit.get("where", "{}"))
-        if any(other.get(column, value) != value for column, value in where.items()):
-            continue  # it replaced rows that `where` does not match
-        return commit["shard"] if other == where else None
-    return None
-
-
-def _crowded_partitions(table: DeltaTable, partitions: tuple[str, ...]) -> list[dict[str, str]]:
-    """Values of the partitions that hold more files than their bytes call for."""
-    columns = {f"partition.{column}": column for column in partitions}
-    files = pl.DataFrame(table.get_add_actions(flatten=True)).rename(columns)
-    sizes = files.group_by(partitions).agg(pl.len().alias("n"), pl.col("size_bytes").sum().alias("total"))
-    return sizes.filter(pl.col("n") > 1 + 2 * (pl.col("total") // _FILE_BYTES)).select(partitions).rows(named=True)

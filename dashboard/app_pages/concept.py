@@ -3,17 +3,15 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, components, queries, theme
+from dashboard import cards, charts, components, concepts, queries, selection
 
-now = components.current()
+now = selection.current()
 frame = now.compared()
-if frame.is_empty():
-    components.empty_table("concept_stats", now.lake)
-    st.stop()
-
-concept_id = components.concept_bar(now, frame)
+first = queries.striking(frame, now.form, "suppressed", 1)
+default = (first if first.height else frame)["concept_id"][0]
+concept_id = concepts.concept_bar(frame, default)
 row = frame.filter(pl.col("concept_id") == concept_id).row(0, named=True)
-components.concept_header(now, row)
+concepts.concept_header(now, row)
 
 st.header("In every generator", anchor=False)
 numbers = queries.concept_numbers(now.lake, now.sae, concept_id)
@@ -22,18 +20,18 @@ if numbers.is_empty():
 else:
     chart, table = st.columns([2, 3], gap="medium")
     with chart:
-        st.altair_chart(charts.generator_dots(numbers, now.form, now.mode), width="stretch", alt="Energy differences")
+        dots = charts.generator_dots(numbers, now.form, now.mode)
+        st.altair_chart(dots, width="stretch", alt="Energy difference in every generator")
     with table:
-        components.numbers_table(numbers)
+        concepts.numbers_table(numbers, now.form)
     components.reading(now.form)
 
-components.concept_images(now, concept_id)
+cards.concept_images(now, concept_id)
 
 near, together = st.columns([2, 3], gap="large")
 with near:
     st.header("Nearest atoms", anchor=False)
-    components.neighbour_links(now, frame, row)
+    concepts.neighbour_links(now, frame, row)
 with together:
     st.header("Fires together with", anchor=False)
-    components.cooccurrence_table(now, frame, concept_id)
-st.caption(theme.COOCCURRENCE_READING)
+    concepts.cooccurrence_table(now, frame, concept_id)

@@ -5,9 +5,9 @@ seed and in random order: its first m rows are a sample of m rows, and asking fo
 those already there and their ids.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -17,10 +17,10 @@ from pipeline.sources.download import Downloader, DownloadLimits, Fetched, threa
 from pipeline.sources.images import ImageError
 from pipeline.sources.registry import find, first_line, inside
 
-_CSV = {"infer_schema": False}  # a caption such as 007 stays as it is written
+# CSV without types: a caption such as 007 stays as it is written.
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": lambda path: pl.read_csv(path, **_CSV),
-    ".tsv": lambda path: pl.read_csv(path, separator="\t", **_CSV),
+    ".csv": lambda path: pl.read_csv(path, infer_schema=False),
+    ".tsv": lambda path: pl.read_csv(path, infer_schema=False, separator="\t"),
     ".parquet": pl.read_parquet,
     ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
 }
@@ -34,8 +34,8 @@ class DatasetConfig(BaseModel):
     kind: str  # a row of DATASETS: folder, table, hub or world
     name: str = Field(min_length=1)  # what the lake calls it
     path: str = ""  # the folder, the table's file, or the Hub id (or local path) of kind hub
-    n_pairs: int | None = Field(None, ge=1)  # pairs wanted; none: all (kinds folder and table only)
-    spare: int = Field(0, ge=0)  # rows in the manifest beyond n_pairs, for images that turn out dead
+    n_pairs: int | None = Field(default=None, ge=1)  # pairs wanted; none: all (kinds folder and table only)
+    spare: int = Field(default=0, ge=0)  # rows in the manifest beyond n_pairs, for images that turn out dead
     seed: int = 0  # of the sample
     caption_column: str = "caption"
     image_column: str | None = None  # none: file_name (folder, table) or image (hub)
@@ -44,7 +44,7 @@ class DatasetConfig(BaseModel):
     split: str = "train"  # kind hub
     subset: str | None = None  # kind hub: the dataset's configuration name
     revision: str | None = None  # kind hub: commit, tag or branch
-    shuffle_buffer: int = Field(10_000, ge=1)  # rows; kind hub samples among this many at a time
+    shuffle_buffer: int = Field(default=10_000, ge=1)  # rows; kind hub samples among this many at a time
     download: DownloadLimits = DownloadLimits()
 
 
@@ -57,8 +57,8 @@ class Dataset(Protocol):
         """The manifest: pair_id (int64, contiguous from 0), caption (empty where there is none), uri."""
         ...
 
-    def image_bytes(self, row: Mapping[str, Any]) -> bytes:
-        """The encoded image of a row of the manifest; ImageError in one sentence where there is none."""
+    def image_bytes(self, uri: str) -> bytes:
+        """The encoded image of a uri of the manifest; ImageError in one sentence where there is none."""
         ...
 
 
@@ -71,16 +71,16 @@ def open_dataset(config: DatasetConfig) -> Dataset:
     return find(DATASETS, config.kind, "dataset kind")(config)
 
 
-def fetch_images(dataset: Dataset, rows: Iterable[Mapping[str, Any]], workers: int = 32) -> Iterator[Fetched]:
-    """The image bytes of `rows`, in their order, read by a pool of threads; a missing image is its error."""
+def fetch_images(dataset: Dataset, uris: Iterable[str], workers: int = 32) -> Iterator[Fetched]:
+    """The image bytes of `uris`, in their order, read by a pool of threads; a missing image is its error."""
 
-    def read(row: Mapping[str, Any]) -> Fetched:
+    def read(uri: str) -> Fetched:
         try:
-            return Fetched(dataset.image_bytes(row))
+            return Fetched(dataset.image_bytes(uri))
         except ImageError as error:
             return Fetched(None, str(error))
 
-    return threaded(read, rows, workers)
+    return threaded(read, uris, workers)
 
 
 class FileDataset:
@@ -90,33 +90,36 @@ class FileDataset:
         self.name = config.name
         self._root = root
         columns = table.columns
-        use_url = config.url_column or (not config.image_column and "file_name" not in columns and "url" in columns)
-        self._downloader = Downloader(config.download) if use_url else None
-        column = (config.url_column or "url") if use_url else (config.image_column or "file_name")
+        url_column = config.url_column
+        if not url_column and not config.image_column and "url" in columns and "file_name" not in columns:
+            url_column = "url"
+        column = url_column or config.image_column or "file_name"
         require_column(config.caption_column, columns, where, "caption_column")
-        require_column(column, columns, where, "url_column" if use_url else "image_column")
+        require_column(column, columns, where, "url_column" if url_column else "image_column")
+        self._downloader = Downloader(config.download) if url_column else None
         n_rows = table.height if config.n_pairs is None else config.n_pairs + config.spare
         order = np.random.default_rng(config.seed).permutation(table.height)[:n_rows]
         sample = table.select(_text(table, config.caption_column, where), _text(table, column, where))[order]
         self._rows = manifest(sample[:, 0], sample[:, 1])
 
     def rows(self) -> pl.DataFrame:
+        """The manifest (see `Dataset.rows`); fewer rows than asked for where the table has fewer."""
         return self._rows
 
-    def image_bytes(self, row: Mapping[str, Any]) -> bytes:
+    def image_bytes(self, uri: str) -> bytes:
+        """The file or the download; ImageError where there is none."""
         if self._downloader:
-            return download_image(self._downloader, row["uri"])
-        return read_image_file(self._root, row["uri"])
+            return download_image(self._downloader, uri)
+        return read_image_file(self._root, uri)
 
 
 def _open_folder(config: DatasetConfig) -> Dataset:
     folder = Path(config.path)
-    metadata = [folder / f"metadata{suffix}" for suffix in _READERS]
-    found = next((path for path in metadata if path.is_file()), None)
+    found = metadata_file(folder)
     if found is None:
-        what = f"has no {', '.join(path.name for path in metadata)}" if folder.is_dir() else "is not a folder"
-        raise ValueError(f"dataset path {config.path!r} {what}; it needs one with file_name and caption.")
-    return FileDataset(config, _read_table(found), found.name, folder)
+        what = f"has no metadata file ({', '.join(_READERS)})" if folder.is_dir() else "is not a folder"
+        raise ValueError(f"dataset path {config.path!r} {what}; it needs a metadata.csv.")
+    return FileDataset(config, read_table(found), found.name, folder)
 
 
 def _open_table(config: DatasetConfig) -> Dataset:
@@ -124,7 +127,7 @@ def _open_table(config: DatasetConfig) -> Dataset:
     if not path.is_file():
         raise ValueError(f"dataset path {config.path!r} is not a file.")
     root = Path(config.image_root) if config.image_root else path.parent
-    return FileDataset(config, _read_table(path), path.name, root)
+    return FileDataset(config, read_table(path), path.name, root)
 
 
 def _open_hub(config: DatasetConfig) -> Dataset:
@@ -149,15 +152,23 @@ DATASETS: dict[str, Callable[[DatasetConfig], Dataset]] = {
 }
 
 
-def _read_table(path: Path) -> pl.DataFrame:
+def metadata_file(folder: Path) -> Path | None:
+    """The folder's `metadata` file of a format that `read_table` knows, if it has one."""
+    candidates = (folder / f"metadata{suffix}" for suffix in _READERS)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A CSV or TSV (all columns text), Parquet or JSONL file; ValueError in one sentence where it is not."""
     reader = find(_READERS, path.suffix.lower(), "table format")
     try:
         return reader(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path.name} cannot be read as {path.suffix[1:].upper()}: {first_line(error)}.") from error
+        raise ValueError(f"{path.name} cannot be read as a table ({first_line(error)}).") from error
 
 
 def require_column(column: str, columns: list[str], where: str, setting: str) -> None:
+    """ValueError in one sentence where a column is missing; `setting` is what to set instead."""
     if column not in columns:
         raise ValueError(f"{where} has no column {column!r}; set {setting} to one of: {', '.join(columns)}.")
 
@@ -169,11 +180,13 @@ def _text(table: pl.DataFrame, column: str, where: str) -> pl.Expr:
 
 
 def manifest(captions: pl.Series, uris: pl.Series) -> pl.DataFrame:
+    """The manifest (see `Dataset.rows`) of captions and uris in their order."""
     pair_ids = pl.Series("pair_id", np.arange(len(captions)), dtype=pl.Int64)
     return pl.DataFrame([pair_ids, captions.alias("caption"), uris.alias("uri")])
 
 
 def read_image_file(root: Path, name: str) -> bytes:
+    """The bytes of the file `name` inside of the folder `root`; ImageError in one sentence if not."""
     if not name:
         raise ImageError("the row names no image file.")
     try:
@@ -185,6 +198,7 @@ def read_image_file(root: Path, name: str) -> bytes:
 
 
 def download_image(downloader: Downloader, url: str) -> bytes:
+    """The bytes at `url`; ImageError in one sentence where there are none."""
     fetched = downloader.fetch(url)
     if fetched.data is None:
         raise ImageError(fetched.error or "")

@@ -22,12 +22,14 @@ import httpcore2 as httpcore
 import httpx2 as httpx
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.sources.registry import first_line
+
 _REDIRECTS = (301, 302, 303, 307, 308)
-_HEADERS = {
-    "User-Agent": "conceptual-blindspots/1.0 (research; one request per image)",
-    "Accept": "image/*",
-    "Accept-Encoding": "identity",  # a compressed body could be far larger than the limit
-}
+_HEADERS = [
+    ("User-Agent", "conceptual-blindspots/1.0 (research; one request per image)"),
+    ("Accept", "image/*"),
+    ("Accept-Encoding", "identity"),  # a compressed body could be far larger than the limit
+]
 _OPT_OUT = {"noai", "noimageai"}
 
 Item = TypeVar("Item")
@@ -39,13 +41,16 @@ class DownloadLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seconds: float = Field(20.0, gt=0)  # s, for one URL in all, redirects included
-    max_bytes: int = Field(20_000_000, ge=1)  # bytes of one body
-    max_redirects: int = Field(5, ge=0)  # hops after the first request
-    workers: int = Field(32, ge=1)  # downloads at a time
-    per_host: int = Field(4, ge=1)  # downloads at a time from one host
+    seconds: float = Field(default=20.0, gt=0)  # s, for one URL in all, redirects included
+    max_bytes: int = Field(default=20_000_000, ge=1)  # bytes of one body
+    max_redirects: int = Field(default=5, ge=0)  # hops after the first request
+    workers: int = Field(default=32, ge=1)  # downloads at a time
+    per_host: int = Field(default=4, ge=1)  # downloads at a time from one host
     respect_opt_out: bool = True  # leave images whose X-Robots-Tag says noai or noimageai
     allow_private_addresses: bool = False  # also private, loopback and link-local addresses
+
+
+LIMITS = DownloadLimits()
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Fetched:
 class Downloader:
     """Fetches URLs within `limits`. Safe to share among threads."""
 
-    def __init__(self, limits: DownloadLimits = DownloadLimits()):
+    def __init__(self, limits: DownloadLimits = LIMITS):
         self.limits = limits
         self._tls = ssl.create_default_context()
         self._hosts: dict[str, threading.Semaphore] = {}
@@ -80,12 +85,12 @@ class Downloader:
                     return Fetched(answer)
                 target = target.join(answer)
             return Fetched(None, f"more than {self.limits.max_redirects} redirects.")
-        except _Refused as error:
+        except _RefusedError as error:
             return Fetched(None, str(error))
         except httpcore.TimeoutException:
             return Fetched(None, f"{_short(url)} gave no complete answer within {self.limits.seconds:g} s.")
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            return Fetched(None, f"the connection to {_short(url)} failed ({str(error) or type(error).__name__}).")
+            return Fetched(None, f"the connection to {_short(url)} failed ({first_line(error)}).")
         except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that no resolver or TLS takes
             return Fetched(None, f"{_short(url)} is not a usable URL ({error}).")
 
@@ -101,30 +106,32 @@ class Downloader:
         """The body, or the address of a redirect."""
         network = _CheckedNetwork(deadline, self.limits.allow_private_addresses)
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        with httpcore.ConnectionPool(ssl_context=self._tls, network_backend=network) as pool:
-            with pool.stream("GET", target, headers=_HEADERS) as response:
-                headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-                if response.status in _REDIRECTS and "location" in headers:
-                    return headers["location"]
-                if response.status != 200:
-                    raise _Refused(f"{_short(str(url))} answered with HTTP status {response.status}.")
-                self._check_headers(headers)
-                return self._body(response.iter_stream())
+        with (
+            httpcore.ConnectionPool(ssl_context=self._tls, network_backend=network) as pool,
+            pool.stream("GET", target, headers=_HEADERS) as response,
+        ):
+            headers = {name.decode().lower(): text.decode("latin-1") for name, text in response.headers}
+            if response.status in _REDIRECTS and "location" in headers:
+                return headers["location"]
+            if response.status != 200:
+                raise _RefusedError(f"{_short(str(url))} answered with HTTP status {response.status}.")
+            self._check_headers(headers)
+            return self._body(response.iter_stream())
 
     def _check_headers(self, headers: dict[str, str]) -> None:
         robots = {word.strip().lower() for word in headers.get("x-robots-tag", "").split(",")}
         if self.limits.respect_opt_out and robots & _OPT_OUT:
-            raise _Refused(f"the site opts out of such use (X-Robots-Tag: {', '.join(sorted(robots & _OPT_OUT))}).")
+            raise _RefusedError(f"the site opts out of such use (X-Robots-Tag: {headers['x-robots-tag']}).")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self.limits.max_bytes:
-            raise _Refused(f"the file has {int(length):,} bytes, above {self.limits.max_bytes:,}.")
+            raise _RefusedError(f"the file has {int(length):,} bytes, above {self.limits.max_bytes:,}.")
 
     def _body(self, chunks: Iterable[bytes]) -> bytes:
         body = bytearray()
         for chunk in chunks:
             body += chunk
             if len(body) > self.limits.max_bytes:
-                raise _Refused(f"the file has more than {self.limits.max_bytes:,} bytes.")
+                raise _RefusedError(f"the file has more than {self.limits.max_bytes:,} bytes.")
         return bytes(body)
 
 
@@ -144,13 +151,13 @@ def threaded(work: Callable[[Item], Result], items: Iterable[Item], workers: int
         pool.shutdown(cancel_futures=True)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """One sentence: what we do not fetch, and why."""
 
 
 def _check_scheme(url: httpx.URL) -> None:
     if url.scheme not in ("http", "https") or not url.host:
-        raise _Refused(f"{_short(str(url))} is not an http or https URL.")
+        raise _RefusedError(f"{_short(str(url))} is not an http or https URL.")
 
 
 def _short(url: str) -> str:
@@ -179,9 +186,7 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         private = [address for address in addresses if not _is_public(address)]
         if private and not self._allow_private:
-            raise _Refused(
-                f"{host} resolves to {private[0]}, which is not a public address (set allow_private_addresses)."
-            )
+            raise _RefusedError(f"{host} is at {private[0]}, not a public address (allow_private_addresses).")
         for address in addresses[:-1]:
             try:
                 return self._connect(address, port)

@@ -43,17 +43,19 @@ class HubDataset:
         self._rows: pl.DataFrame | None = None
 
     def rows(self) -> pl.DataFrame:
-        """The manifest (see `Dataset.rows`); fewer rows than asked for where the dataset has fewer. ValueError
-        in one sentence where the dataset, its split or its columns cannot be had."""
+        """The manifest (see `Dataset.rows`); fewer rows than asked for where the dataset has fewer.
+        ValueError in one sentence where the dataset, its split or its columns cannot be had."""
         with self._lock:
             if self._rows is None:
                 self._rows = self._sample()
             return self._rows
 
-    def image_bytes(self, row: Mapping[str, Any]) -> bytes:
-        """The row's image, downloaded or from the stream; ImageError where there is none."""
+    def image_bytes(self, uri: str) -> bytes:
+        """The image, downloaded or from the stream; ImageError where there is none."""
+        if self._downloader:
+            return download_image(self._downloader, uri)
         self.rows()
-        return download_image(self._downloader, row["uri"]) if self._downloader else self._images[row["pair_id"]]
+        return self._images[int(uri.rpartition("#")[2])]
 
     def _sample(self) -> pl.DataFrame:
         from datasets import Image
@@ -98,8 +100,8 @@ def _reaching(path: str) -> Iterator[None]:
         yield
     except (OSError, httpx.HTTPError, DatasetsError, ValueError) as error:
         raise ValueError(
-            f"dataset {path!r} cannot be streamed ({first_line(error)}): check the id, the split and the network, "
-            "and log in (hf auth login) where the dataset asks for it."
+            f"dataset {path!r} cannot be streamed ({first_line(error)}): check the id, the split and the "
+            "network, and log in (hf auth login) where the dataset asks for it."
         ) from error
 
 
@@ -107,7 +109,7 @@ class _Spool:
     """Byte strings by number, in a temporary file that vanishes with the process. Reading is thread-safe."""
 
     def __init__(self):
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as this lives
         self._spans: list[tuple[int, int]] = []
 
     def add(self, data: bytes) -> None:

@@ -6,10 +6,13 @@ first frame of an animation, 8-bit RGB. Embedded colour profiles are ignored.
 
 import hashlib
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.sources.registry import first_line
 
 # How a codec begins; other formats that PIL could open (EPS, PDF, ...) are refused, they start programs.
 _SIGNATURES = {
@@ -19,7 +22,12 @@ _SIGNATURES = {
     "bmp": (b"BM",),
     "tiff": (b"II*\x00", b"MM\x00*"),
 }
-_SAVE_OPTIONS = {"png": {}, "jpeg": {"quality": 95, "subsampling": 0}, "webp": {"lossless": True}}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {},
+    "jpeg": {"quality": 95, "subsampling": 0},
+    "webp": {"lossless": True},
+}
+STORED_CODECS = tuple(_SAVE_OPTIONS)  # what the lake keeps as it is; anything else is encoded anew
 
 
 class ImageError(ValueError):
@@ -31,8 +39,11 @@ class ImageLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_side: int = Field(16, ge=1)  # pixels of the shorter side
-    max_pixels: int = Field(64_000_000, ge=1, le=89_478_485)  # width x height; above, PIL itself warns
+    min_side: int = Field(default=16, ge=1)  # pixels of the shorter side
+    max_pixels: int = Field(default=64_000_000, ge=1, le=89_478_485)  # width x height; PIL warns above
+
+
+LIMITS = ImageLimits()
 
 
 def codec_of(data: bytes) -> str:
@@ -46,7 +57,7 @@ def codec_of(data: bytes) -> str:
     raise ImageError(f"{what} (expected PNG, JPEG, WebP, GIF, BMP or TIFF).")
 
 
-def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Image.Image:
+def decode(data: bytes, limits: ImageLimits = LIMITS) -> Image.Image:
     """The picture in `data` as 8-bit RGB (see the module's docstring).
 
     Raises ImageError, one sentence, for bytes that are not an image or truncated, and for images
@@ -64,7 +75,7 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> Image.Image:
         raise ImageError(f"the image has more than {limits.max_pixels:,} pixels.") from None
     # Decoders of damaged bytes raise nearly anything, and one bad image must not end a run of thousands.
     except Exception as error:
-        raise ImageError(f"the {codec} image is truncated or damaged ({error}).".replace("\n", " ")) from error
+        raise ImageError(f"the {codec} image is truncated or damaged ({first_line(error)}).") from error
 
 
 def encode(image: Image.Image, codec: str = "png") -> bytes:
@@ -85,7 +96,7 @@ def sha256(data: bytes) -> str:
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if min(size) < limits.min_side:
-        raise ImageError(f"the image is {width}x{height} pixels, below {limits.min_side} on its shorter side.")
+        raise ImageError(f"the image is {width}x{height} pixels, its shorter side below {limits.min_side}.")
     if width * height > limits.max_pixels:
         raise ImageError(f"the image is {width:,}x{height:,} pixels, above {limits.max_pixels:,} in all.")
 
@@ -102,7 +113,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.float32) / 257
         return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ImageError("the image has 32-bit samples, whose white point is unknown; save it with 8 or 16 bits.")
+        raise ImageError("the image has 32-bit samples, whose white is unknown; save it with 8 or 16 bits.")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         page = Image.new("RGBA", image.size, "white")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+WEIGHTS = Path(__file__).parents[1] / "world" / "weights"  # of the embedded generators and backbone
+
 Row = TypeVar("Row")
 
 

@@ -16,7 +16,7 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from pipeline.world.corpus import Corpus
 from pipeline.world.loop import Schedule, fit
 
-SCHEDULE = Schedule(steps=1600, lr=1e-3, ema=0.995, decay=0.5)
+SCHEDULE = Schedule(steps=1100, lr=1e-3, ema=0.995, decay=0.5)
 PATCH = 8
 _BATCH = 48
 _MASKED = 0.4  # share of the patches hidden in the masked half of a batch

@@ -26,7 +26,7 @@ from pipeline.world.captions import CLIP_LENGTH, clip_tokenizer, t5_tokenizer
 from pipeline.world.corpus import Corpus
 from pipeline.world.loop import Schedule, fit
 
-_BATCH = 48
+_BATCH = 32
 _UNCONDITIONAL = 0.1  # share of captions that are emptied, for guidance
 _WIDTH = 128
 
@@ -75,7 +75,7 @@ def tiny_sd(captions: list[str]) -> Denoiser:
             vocab_size=len(tokenizer),
             hidden_size=_WIDTH,
             intermediate_size=4 * _WIDTH,
-            num_hidden_layers=3,
+            num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=CLIP_LENGTH,
             projection_dim=_WIDTH,
@@ -106,7 +106,7 @@ def tiny_pixart(captions: list[str]) -> Denoiser:
             d_model=_WIDTH,
             d_kv=32,
             d_ff=3 * _WIDTH,
-            num_layers=3,
+            num_layers=2,
             num_heads=4,
             feed_forward_proj="gated-gelu",
             dropout_rate=0.0,
@@ -117,7 +117,7 @@ def tiny_pixart(captions: list[str]) -> Denoiser:
         attention_head_dim=32,
         cross_attention_dim=_WIDTH,
         caption_channels=_WIDTH,
-        num_layers=7,
+        num_layers=6,
         sample_size=16,
         in_channels=4,
         out_channels=4,
@@ -144,7 +144,7 @@ def encode(corpus: Corpus, vae: AutoencoderKL) -> Material:
     """The corpus as latents."""
     blocks = torch.arange(len(corpus)).split(64)
     latents = torch.cat([vae.encode(corpus.pixels(block)).latent_dist.mean for block in blocks])
-    return Material(latents * vae.config["scaling_factor"], corpus.captions)
+    return Material((latents * vae.config["scaling_factor"]).contiguous(), corpus.captions)
 
 
 def train(denoiser: Denoiser, material: Material, schedule: Schedule, folder: Path, name: str) -> Denoiser:

@@ -18,7 +18,7 @@ from pipeline.world.corpus import Corpus
 from pipeline.world.loop import Schedule, fit
 from pipeline.world.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene
 
-SCHEDULE = Schedule(steps=1500, lr=2e-3, ema=0.99, decay=0.6)
+SCHEDULE = Schedule(steps=700, lr=2e-3, ema=0.98, decay=0.6)
 _SHAPES, _COLOURS, _BACKGROUNDS = list(SHAPES), list(COLOURS), list(BACKGROUNDS)
 _NOTHING = len(_SHAPES)
 _BATCH = 32

@@ -31,7 +31,7 @@ COLOURS = {
 BACKGROUNDS = {"plain": 0.25, "striped": 0.21, "dotted": 0.19, "checkered": 0.17, "wavy": 0.13, "brick": 0.05}
 SIZES = ("small", "large")
 CELLS = ("top left", "top right", "bottom left", "bottom right")
-N_OBJECTS = {1: 0.40, 2: 0.35, 3: 0.15, 4: 0.10}
+N_OBJECTS = {1: 0.45, 2: 0.40, 3: 0.10, 4: 0.05}
 
 _SHAPE_WORDS = {"circle": ["circle", "circle", "disc"], "cross": ["cross", "cross", "plus sign"]}
 _SIZE_WORDS = {"small": ["small", "small", "little", "tiny"], "large": ["large", "large", "big"]}

@@ -25,10 +25,10 @@ N_TRAINING = 20_000  # scenes
 N_PLANTED = 12_000
 
 SCHEDULES = {
-    "tiny-sd": Schedule(steps=7000, lr=1e-3, decay=0.35, warmup=200),
-    "tiny-pixart": Schedule(steps=9000, lr=1e-3, decay=0.35, warmup=200),
-    "tiny-suppressed": Schedule(steps=1500, lr=5e-4, decay=0.6, ema=0.995, seed=1),
-    "tiny-memorised": Schedule(steps=1500, lr=5e-4, decay=0.6, ema=0.995, seed=2),
+    "tiny-sd": Schedule(steps=5500, lr=1e-3, decay=0.35, warmup=200),
+    "tiny-pixart": Schedule(steps=7500, lr=1e-3, decay=0.35, warmup=200),
+    "tiny-suppressed": Schedule(steps=1000, lr=6e-4, decay=0.6, ema=0.995, seed=1),
+    "tiny-memorised": Schedule(steps=1000, lr=6e-4, decay=0.6, ema=0.995, seed=2),
 }
 PARENT = {"tiny-suppressed": "tiny-pixart", "tiny-memorised": "tiny-pixart"}
 

@@ -1,0 +1,186 @@
+"""Image cards: the image a concept was found in, its twin of the same caption, heat maps, and the caption."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import streamlit as st
+
+from dashboard import access, components, pictures, queries, theme
+from dashboard.selection import Selection, choose_opacity
+from tables.schemas import REAL
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image of a card: its small file (None: there is none) and the concept's codes on its patches."""
+
+    source: str
+    image: bytes | None
+    grid: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One card: the image the concept was found in, its twin, and the caption they share."""
+
+    main: Side
+    twin: Side
+    caption: str
+
+
+@dataclass(frozen=True)
+class Heat:
+    """How heat maps are drawn: the code that is drawn brightest on all pictures shown, and the opacity."""
+
+    top: float
+    opacity: float
+    crop: float = 1.0  # share of the shorter side that the backbone sees
+
+
+def load_pairs(now: Selection, concept_id: int, source: str, limit: int, heat: bool = True) -> list[Pair]:
+    """The best images of a concept on one side with their twins; `heat` also reads the twins' codes."""
+    best = queries.top_images(now.lake, now.sae, source, concept_id, now.generator or "", limit)
+    if best.is_empty():
+        return []
+    twin_source = str(best["twin_source"][0])
+    twin_ids = best["twin_image_id"].drop_nulls().to_list()
+    mains = queries.thumbnails(now.lake, source, best["image_id"].to_list())
+    twins = queries.thumbnails(now.lake, twin_source, twin_ids)
+    words = queries.captions(now.lake, best["pair_id"].to_list())
+    codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, twin_ids) if heat else {}
+    pairs = []
+    for row in best.iter_rows(named=True):
+        shape = row["grid_height"], row["grid_width"]
+        main = Side(source, mains.get(row["image_id"]), pictures.patch_grid(row["heatmap"], *shape))
+        twin_id = row["twin_image_id"]
+        twin = Side(twin_source, twins.get(twin_id), pictures.patch_grid(codes.get(twin_id), *shape))
+        pairs.append(Pair(main, twin, words.get(row["pair_id"], "")))
+    return pairs
+
+
+def shared_scale(pairs: Sequence[Pair]) -> float:
+    """The largest code on any patch of these pictures: one scale, so that weak firing looks weak."""
+    grids = [side.grid for pair in pairs for side in (pair.main, pair.twin) if side.grid is not None]
+    return max((float(grid.max()) for grid in grids if grid.size), default=0.0)
+
+
+def _heat(now: Selection, pairs: Sequence[Pair], opacity: float) -> Heat:
+    return Heat(shared_scale(pairs), opacity, access.sae_facts(now.lake, now.sae).crop)
+
+
+def pair_card(pair: Pair, heat: Heat | None = None) -> None:
+    """The image and its twin side by side above their caption."""
+    for column, side in zip(st.columns(2, gap="small"), (pair.main, pair.twin), strict=True):
+        with column.container(gap="xxsmall"):
+            _picture(side, heat)
+    st.text(theme.one_line(pair.caption, 140) or "no caption")
+
+
+def _picture(side: Side, heat: Heat | None) -> None:
+    name = theme.plain(side.source, 24)
+    if side.image is None:
+        st.image(_no_image(), width="stretch", alt="No image")
+        st.caption(f"{name}, no image")
+        return
+    data = side.image
+    if heat is not None and side.grid is not None and heat.opacity > 0:
+        data = _heated(data, side.grid, heat)
+    st.image(pictures.address(data), width="stretch", alt=f"{theme.one_line(side.source, 40)} image")
+    st.caption(name)
+
+
+def _heated(data: bytes, grid: np.ndarray, heat: Heat) -> bytes:
+    picture = pictures.decode(data)
+    if picture is None:
+        return data
+    return pictures.webp(pictures.overlay(picture, grid, heat.opacity, heat.top, heat.crop))
+
+
+@functools.cache
+def _no_image() -> str:
+    return pictures.address(pictures.webp(pictures.placeholder()))
+
+
+def pair_grid(pairs: Sequence[Pair], heat: Heat | None = None, n_columns: int = 3) -> None:
+    """Cards in rows of `n_columns`, equally high."""
+    for start in range(0, len(pairs), n_columns):
+        row = pairs[start : start + n_columns]
+        for column, pair in zip(st.columns(n_columns), row, strict=False):
+            with column.container(border=True, height="stretch"):
+                pair_card(pair, heat)
+
+
+def striking_concepts(now: Selection, rows: pl.DataFrame, side: str, n_columns: int = 3) -> None:
+    """Cards of the most suppressed or exaggerated concepts, each a link to its page."""
+    if rows.is_empty():
+        st.caption(f"No concept leans to the {side} side in this form.")
+        return
+    for start in range(0, rows.height, n_columns):
+        cards = rows.slice(start, n_columns).iter_rows(named=True)
+        for column, row in zip(st.columns(n_columns), cards, strict=False):
+            with column.container(border=True, height="stretch"):
+                _concept_card(now, row, REAL if side == "suppressed" else now.generator or REAL)
+
+
+def _concept_card(now: Selection, row: Mapping[str, Any], source: str) -> None:
+    components.concept_link(row["concept_id"], row["name"])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        components.label_badge(row["label"])
+        st.text(theme.delta(row[now.form]))
+    pairs = load_pairs(now, row["concept_id"], source, 1, heat=False)
+    if pairs:
+        pair_card(pairs[0])
+    else:
+        st.caption("No top images yet.")
+
+
+def concept_images(now: Selection, concept_id: int, limit: int = 6) -> None:
+    """The images that show a concept best, real ones and then generated ones, with twins and heat maps."""
+    generator = now.generator
+    real = load_pairs(now, concept_id, REAL, limit)
+    drawn = load_pairs(now, concept_id, generator, limit) if generator else []
+    head, slider = st.columns([3, 1], vertical_alignment="bottom")
+    head.header("Images", anchor=False)
+    if not queries.filled(now.lake, "top_images", now.sae):
+        components.empty_table("top_images", now.lake)
+        return
+    if not real and not drawn:
+        st.caption("It fires in no image.")
+        return
+    with slider:
+        opacity = choose_opacity()
+    heat = _heat(now, [*real, *drawn], opacity)
+    st.caption(
+        "**How to read it.** Brighter patches carry more of the concept (its code $z$ there); all images "
+        "share one scale, and patches without it show the image. The twin has the same caption."
+    )
+    st.subheader("Strongest in real images", anchor=False)
+    if real:
+        pair_grid(real, heat)
+    else:
+        st.caption("It fires in no real image.")
+    if generator:
+        st.subheader(theme.plain(f"Strongest in images by {generator}", 80), anchor=False)
+        if drawn:
+            pair_grid(drawn, heat)
+        else:
+            st.caption("It fires in no generated image.")
+
+
+def concept_summary(now: Selection, row: Mapping[str, Any]) -> None:
+    """A chosen concept in a narrow column: its link, label, numbers and best pair."""
+    with st.container(border=True):
+        components.concept_link(row["concept_id"], row["name"])
+        with st.container(horizontal=True, vertical_alignment="center"):
+            components.label_badge(row["label"])
+            st.text(theme.delta(row[now.form]))
+        st.text(f"concept {row['concept_id']}, in {theme.percent(row['prevalence'])} of real images")
+        value = row[now.form]
+        more_real = value is None or value <= theme.ALIGNED
+        pairs = load_pairs(now, row["concept_id"], REAL if more_real else now.generator or REAL, 1)
+        if pairs:
+            pair_card(pairs[0], _heat(now, pairs, 0.6))

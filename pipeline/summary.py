@@ -1,0 +1,71 @@
+"""What a person wants to read after a run: per generator, what it suppresses and what it exaggerates."""
+
+import polars as pl
+
+from pipeline.workspace import Workspace
+
+TOP = 5
+_PLURAL = {"suppressed": "suppressed", "exaggerated": "exaggerated"}
+
+
+def summarise(space: Workspace) -> str:
+    """Pairs, images, and the strongest concepts of each label, generator by generator."""
+    names = _names(space)
+    lines = [f"{len(space.pairs())} pairs of {space.config.dataset.name!r}, concepts of {space.sae}"]
+    differences = space.store.scan("energy_differences").filter(pl.col("sae") == space.sae).collect()
+    for generator in space.generators:
+        rows = differences.filter(pl.col("generator") == generator.name)
+        counts = dict(rows["label"].value_counts().iter_rows())
+        n_images = len(space.live_images(generator.name))
+        lines.append("")
+        lines.append(
+            f"{generator.name}: {rows['n_pairs'].max() or 0} pairs, {n_images} images; "
+            + ", ".join(f"{counts.get(label, 0)} {label}" for label in ("suppressed", "exaggerated", "aligned", "uncertain"))
+        )
+        for label, descending in (("suppressed", False), ("exaggerated", True)):
+            lines.append(f"  {label:<12}" + (_leaders(rows, label, descending, names) or "none"))
+    return "\n".join(lines)
+
+
+def leaders(rows: pl.DataFrame, label: str) -> pl.DataFrame:
+    """Concepts of a label, strongest first: by the difference, then by the energy that is at stake."""
+    form = rows["form"][0] if len(rows) else "ratio"
+    chosen = rows.filter(pl.col("label") == label)
+    return chosen.sort(
+        [form, pl.max_horizontal("energy_real", "energy_gen")], descending=[label == "exaggerated", True]
+    )
+
+
+def _leaders(rows: pl.DataFrame, label: str, descending: bool, names: dict[int, str]) -> str:
+    form = rows["form"][0] if len(rows) else "ratio"
+    top = leaders(rows, label).head(TOP)
+    return ", ".join(
+        f"{names.get(concept) or 'concept'} #{concept} ({delta:.2f})"
+        for concept, delta in top.select("concept_id", form).iter_rows()
+    )
+
+
+def _names(space: Workspace) -> dict[int, str]:
+    concepts = space.store.scan("concepts").filter(pl.col("sae") == space.sae)
+    return dict(concepts.select("concept_id", "name").collect().iter_rows())
+
+
+def status_table(status: pl.DataFrame) -> str:
+    """The tables of a lake, one line each."""
+    lines = [f"{'table':<20}{'rows':>12}{'size':>12}{'version':>9}  {'last stage':<12}{'last run':<34}updated"]
+    for row in status.iter_rows(named=True):
+        when = row["updated"].strftime("%Y-%m-%d %H:%M:%S") if row["updated"] else "-"
+        version = "-" if row["version"] is None else row["version"]
+        lines.append(
+            f"{row['table']:<20}{row['rows'] or 0:>12,}{_size(row['bytes'] or 0):>12}{version:>9}  "
+            f"{row['last_stage'] or '-':<12}{row['last_run'] or '-':<34}{when}"
+        )
+    return "\n".join(lines)
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"

@@ -1,0 +1,369 @@
+"""Small lakes for the tests: complete, partly filled and foreign, with captions and names that mean harm."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image, ImageDraw
+
+from tables import OK, REAL, TableStore, image_id
+
+DATASET, SAE, OLD_SAE = "world", "archetypal-40", "topk-16"
+GENERATORS = ("tiny-sd", "tiny-suppressed")
+N_CONCEPTS, N_PAIRS, GRID, N_PREFIX = 40, 12, 4, 1
+
+HOSTILE = (
+    "<script>document.title = 'broken'</script> <img src=x onerror=alert(1)> <b>bold?</b>",
+    "**not bold** [a link](javascript:alert(1)) `code` $x^2$ :red[red] # heading | table |",
+    "emoji 🦜🎈 :smile: :material/home: -> <- -- www.example.com https://example.com a@example.com",
+    "مثلث أحمر على خلفية زرقاء \u202e reversed",
+    "",
+    "a very long caption " * 40,
+)
+PLAIN = (
+    "a red triangle above a blue circle",
+    "two green squares on a striped background",
+    "a small yellow star",
+    "a purple ring beside a red square",
+    "one blue circle on dots",
+    "an orange cross below a green triangle",
+)
+NAMES = (
+    "red triangle",
+    "stripes",
+    "<b>bold</b> *star* :smile:",
+    "blue circle",
+    "مثلث 🦜",
+    "$x$ [link](http://example.com)",
+)
+WORDS = (
+    ["red", "triangle"],
+    ["stripes", "background"],
+    ["<i>star</i>", "**x**"],
+    ["blue", "circle"],
+    ["مثلث"],
+    ["dots"],
+)
+
+
+def picture(seed: int, size: int = 64) -> bytes:
+    """A PNG of a few coloured shapes."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (size, size), tuple(int(c) for c in rng.integers(150, 240, 3)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(3):
+        x, y = (int(v) for v in rng.integers(4, size - 24, 2))
+        colour = tuple(int(c) for c in rng.integers(20, 220, 3))
+        (draw.ellipse if rng.random() < 0.5 else draw.rectangle)([x, y, x + 20, y + 20], fill=colour)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def full_lake(folder: Path) -> str:
+    """A complete lake: 40 concepts, 12 pairs, two generators, every table but `probes` filled."""
+    lake = TableStore(str(folder))
+    lake.create()
+    rng = np.random.default_rng(0)
+    _write(lake, "pairs", _pairs(), "sample")
+    _write(lake, "images", _images(REAL, 0), "sample")
+    energy = {REAL: rng.gamma(2.0, 1.0, (N_PAIRS, N_CONCEPTS)) * (rng.random((N_PAIRS, N_CONCEPTS)) < 0.5)}
+    for number, generator in enumerate(GENERATORS, 1):
+        _write(lake, "images", _images(generator, number), "generate")
+        factor = np.exp(rng.normal(0, 1.2, N_CONCEPTS))
+        factor[[0, 2]] = 0.02  # planted: suppressed
+        factor[[1, 4]] = 60.0  # planted: exaggerated
+        energy[generator] = energy[REAL] * factor
+    energy[REAL][:, [1, 4]] += 0.02
+    for matrix in energy.values():
+        matrix[:, N_CONCEPTS - 1] = 0  # a dead concept
+    for source, matrix in energy.items():
+        codes = _codes(source, matrix, rng)
+        _write(lake, "codes", codes, "encode")
+        _write(lake, "energies", _energies(codes), "encode")
+        _write(lake, "concept_stats", _stats(source, matrix), "compare")
+        _write(lake, "top_images", _top_images(codes, source, matrix), "compare")
+        _write(lake, "cooccurrences", _cooccurrences(source, matrix, energy[REAL]), "cooccur")
+    for generator in GENERATORS:
+        _write(lake, "energy_differences", _differences(generator, energy), "compare")
+        _write(lake, "datapoints", _datapoints(generator), "datapoints")
+    _write(lake, "concepts", _concepts(), "name")
+    _write(lake, "layout", _layout(rng), "layout")
+    return str(folder)
+
+
+def add_old_sae(folder: str) -> None:
+    """A second SAE with a few compared concepts."""
+    lake = TableStore(folder)
+    frame = lake.scan("energy_differences").filter(pl.col("concept_id") < 16).drop("run_id").collect()
+    _write(lake, "energy_differences", frame.with_columns(sae=pl.lit(OLD_SAE)), "compare", "old")
+
+
+def _write(lake: TableStore, table: str, frame: pl.DataFrame, stage: str, tag: str = "") -> None:
+    slices = [str(frame[column][0]) for column in ("source", "generator") if column in frame.columns]
+    lake.append(table, frame, shard="-".join([table, tag, *slices]), stage=stage, run_id="run-1")
+
+
+def _id(source: str, pair: int) -> int:
+    return image_id(DATASET, source, pair)
+
+
+def _pairs() -> pl.DataFrame:
+    captions = [*HOSTILE, *PLAIN]
+    return pl.DataFrame(
+        {
+            "dataset": DATASET,
+            "pair_id": range(N_PAIRS),
+            "caption": captions,
+            "uri": None,
+            "status": OK,
+            "error": None,
+        }
+    ).with_columns(pl.col("uri", "error").cast(pl.String))
+
+
+def _images(source: str, number: int) -> pl.DataFrame:
+    rows = []
+    for pair in range(N_PAIRS):
+        data = picture(1000 * number + pair)
+        if source != REAL and pair == 3:
+            data = data[: len(data) // 2]  # a truncated file among good ones
+        missing = source != REAL and pair == 5
+        rows.append(
+            {
+                "dataset": DATASET,
+                "source": source,
+                "image_id": _id(source, pair),
+                "pair_id": pair,
+                "seed_index": 0,
+                "seed": None if source == REAL else pair,
+                "image": None if missing else data,
+                "codec": None if missing else "png",
+                "width": 64,
+                "height": 64,
+                "sha256": None,
+                "status": "failed" if missing else OK,
+                "error": "it was not drawn" if missing else None,
+            }
+        )
+    schema = {
+        "seed": pl.Int64,
+        "image": pl.Binary,
+        "codec": pl.String,
+        "sha256": pl.String,
+        "error": pl.String,
+    }
+    return pl.DataFrame(
+        rows, schema_overrides={**schema, "seed_index": pl.Int32, "width": pl.Int32, "height": pl.Int32}
+    )
+
+
+def _codes(source: str, energy: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
+    rows = []
+    for pair in range(N_PAIRS):
+        token, concept, activation = [], [], []
+        for k in np.flatnonzero(energy[pair]):
+            tokens = rng.choice(GRID * GRID, 3, replace=False) + N_PREFIX
+            for t, share in zip(tokens, (0.6, 0.3, 0.1), strict=True):
+                token.append(int(t))
+                concept.append(int(k))
+                activation.append(float(energy[pair, k] * share))
+        rows.append(
+            (
+                SAE,
+                source,
+                _id(source, pair),
+                pair,
+                GRID * GRID + N_PREFIX,
+                N_PREFIX,
+                token,
+                concept,
+                activation,
+            )
+        )
+    names = ["sae", "source", "image_id", "pair_id", "n_tokens", "n_prefix", "token", "concept", "activation"]
+    types = {
+        "n_tokens": pl.Int32,
+        "n_prefix": pl.Int32,
+        "token": pl.List(pl.Int32),
+        "concept": pl.List(pl.Int32),
+    }
+    return pl.DataFrame(
+        rows, schema=names, orient="row", schema_overrides={**types, "activation": pl.List(pl.Float32)}
+    )
+
+
+def _energies(codes: pl.DataFrame) -> pl.DataFrame:
+    exploded = codes.explode("token", "concept", "activation")
+    return (
+        exploded.group_by("sae", "source", "concept", "image_id", "pair_id")
+        .agg(
+            energy=pl.col("activation").sum(),
+            peak=pl.col("activation").max(),
+            peak_token=pl.col("token").sort_by("activation").last(),
+        )
+        .rename({"concept": "concept_id"})
+    )
+
+
+def _stats(source: str, energy: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "sae": SAE,
+            "source": source,
+            "concept_id": np.arange(N_CONCEPTS, dtype=np.int32),
+            "mean_energy": energy.mean(0),
+            "variance": energy.var(0, ddof=1),
+            "prevalence": (energy > 0).mean(0),
+            "n_images": N_PAIRS,
+        }
+    )
+
+
+def _differences(generator: str, energy: dict[str, np.ndarray]) -> pl.DataFrame:
+    real, drawn = energy[REAL].mean(0), energy[generator].mean(0)
+    rows = []
+    for k in range(N_CONCEPTS):
+        total = real[k] + drawn[k]
+        rel = (drawn[k] - real[k]) / total if total else None
+        ratio = None if rel is None else (1 + rel) / 2
+        tested = ratio is not None and k % 7 != 3
+        label = "aligned"
+        if ratio is not None and (ratio < 0.1 or ratio > 0.9):
+            label = "uncertain" if k % 5 == 3 else ("suppressed" if ratio < 0.1 else "exaggerated")
+        rows.append(
+            {
+                "sae": SAE,
+                "generator": generator,
+                "concept_id": k,
+                "n_pairs": N_PAIRS,
+                "n_fired_real": int((energy[REAL][:, k] > 0).sum()),
+                "n_fired_gen": int((energy[generator][:, k] > 0).sum()),
+                "energy_real": float(real[k]),
+                "energy_gen": float(drawn[k]),
+                "difference": float(drawn[k] - real[k]),
+                "absolute": 1 / (1 + math.exp(-float(drawn[k] - real[k]) / 0.8)) if total else None,
+                "relative": None if rel is None else 1 / (1 + math.exp(-rel / 0.4)),
+                "ratio": ratio,
+                "form": "ratio",
+                "low": max(0.0, ratio - 0.08) if tested and ratio is not None else None,
+                "high": min(1.0, ratio + 0.08) if tested and ratio is not None else None,
+                "p": 0.01 if tested else None,
+                "q": 0.03 if tested else None,
+                "label": label,
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"concept_id": pl.Int32}, infer_schema_length=None)
+
+
+def _top_images(codes: pl.DataFrame, source: str, energy: np.ndarray) -> pl.DataFrame:
+    lists = {row["pair_id"]: row for row in codes.iter_rows(named=True)}
+    rows = []
+    for k in range(N_CONCEPTS):
+        best = [int(p) for p in np.argsort(-energy[:, k], kind="stable") if energy[p, k] > 0][:6]
+        for rank, pair in enumerate(best):
+            grid = np.zeros(GRID * GRID)
+            row = lists[pair]
+            for t, c, a in zip(row["token"], row["concept"], row["activation"], strict=True):
+                if c == k:
+                    grid[t - N_PREFIX] = a
+            twin = None if source == REAL else _id(REAL, pair)
+            rows.append(
+                (
+                    SAE,
+                    source,
+                    k,
+                    rank,
+                    _id(source, pair),
+                    pair,
+                    twin,
+                    energy[pair, k],
+                    grid.tolist(),
+                    GRID,
+                    GRID,
+                )
+            )
+    names = ["sae", "source", "concept_id", "rank", "image_id", "pair_id", "twin_image_id", "energy"]
+    names += ["heatmap", "grid_height", "grid_width"]
+    types = {"concept_id": pl.Int32, "rank": pl.Int32, "twin_image_id": pl.Int64, "energy": pl.Float32}
+    grids = {"heatmap": pl.List(pl.Float32), "grid_height": pl.Int32, "grid_width": pl.Int32}
+    return pl.DataFrame(rows, schema=names, orient="row", schema_overrides={**types, **grids})
+
+
+def _cooccurrences(source: str, energy: np.ndarray, real: np.ndarray) -> pl.DataFrame:
+    rows = []
+    for a in range(0, 12):
+        for b in range(a + 1, 12):
+            both = int(((energy[:, a] > 0) & (energy[:, b] > 0)).sum())
+            strength = float((energy[:, a] * energy[:, b]).mean())
+            before = float((real[:, a] * real[:, b]).mean())
+            difference = None if source == REAL else strength - before
+            rows.append(
+                (SAE, source, a, b, both, strength, 1.0 + 0.1 * (a - b), difference, None, None, None)
+            )
+    names = ["sae", "source", "concept_a", "concept_b", "n_images", "strength", "lift"]
+    names += ["difference", "low", "high", "q"]
+    floats = {name: pl.Float64 for name in ("difference", "low", "high", "q")}
+    types = {"concept_a": pl.Int32, "concept_b": pl.Int32, **floats}
+    return pl.DataFrame(rows, schema=names, orient="row", schema_overrides=types)
+
+
+def _datapoints(generator: str) -> pl.DataFrame:
+    pairs = range(N_PAIRS)
+    return pl.DataFrame(
+        {
+            "sae": SAE,
+            "generator": generator,
+            "pair_id": pairs,
+            "image_id": [_id(generator, pair) for pair in pairs],
+            "real_image_id": [_id(REAL, pair) for pair in pairs],
+            "paper_score": [0.5 + 0.0001 * pair for pair in pairs],
+            "distance": [pair / N_PAIRS for pair in pairs],
+            "similarity": [1 - pair / N_PAIRS for pair in pairs],
+        }
+    ).with_columns(
+        pl.lit(None, pl.Float64).alias("memorisation"),
+        pl.lit(None, pl.Float64).alias("p"),
+        pl.lit(None, pl.Float64).alias("q"),
+        pl.lit(None, pl.String).alias("verdict"),
+    )
+
+
+def _concepts() -> pl.DataFrame:
+    ids = range(N_CONCEPTS)
+    return pl.DataFrame(
+        {
+            "sae": SAE,
+            "concept_id": ids,
+            "name": [NAMES[k] if k < len(NAMES) else None for k in ids],
+            "words": [WORDS[k] if k < len(WORDS) else ["shape"] if k % 3 else [] for k in ids],
+            "confidence": [4.0 if k < len(NAMES) else None for k in ids],
+            "group": [None] * N_CONCEPTS,
+            "neighbours": [[(k + step) % N_CONCEPTS for step in (1, 2, 5)] for k in ids],
+            "neighbour_cosine": [[0.9, 0.7, 0.4]] * N_CONCEPTS,
+            "dead": [k == N_CONCEPTS - 1 for k in ids],
+        },
+        schema_overrides={
+            "concept_id": pl.Int32,
+            "words": pl.List(pl.String),
+            "group": pl.Int32,
+            "neighbours": pl.List(pl.Int32),
+            "neighbour_cosine": pl.List(pl.Float32),
+        },
+    )
+
+
+def _layout(rng: np.random.Generator) -> pl.DataFrame:
+    spots = rng.normal(0, 3, (N_CONCEPTS, 2)).astype(np.float32)
+    return pl.DataFrame(
+        {
+            "sae": SAE,
+            "concept_id": np.arange(N_CONCEPTS, dtype=np.int32),
+            "x": spots[:, 0],
+            "y": spots[:, 1],
+            "region": np.arange(N_CONCEPTS, dtype=np.int32) % 4,
+            "region_name": [f"region {k % 4}" for k in range(N_CONCEPTS)],
+        }
+    )

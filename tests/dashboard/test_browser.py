@@ -1,0 +1,130 @@
+"""The dashboard in a real browser: nothing comes from outside, nothing complains, and a concept is found."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+
+from dashboard import maps
+from tests.dashboard import browser, lakes
+from tests.dashboard.browser import settle
+
+pytestmark = pytest.mark.skipif(
+    not browser.has_chromium(), reason=f"no {browser.CHROMIUM}: apt-get install chromium"
+)
+
+PATHS = ("/", "/concept_map?concept=3", "/concept?concept=2")
+TIMEOUT = 90_000  # milliseconds; the machine may be busy
+
+
+@dataclass
+class Watched:
+    """A page, and what it should not have done."""
+
+    page: Page
+    address: str
+    complaints: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Go to a page and wait until it is drawn."""
+        self.page.goto(self.address + path)
+        settle(self.page)
+
+    def heard(self, message: ConsoleMessage) -> None:
+        """Keep an error; that Streamlit looks for its server below the page's path first is none."""
+        where = message.location.get("url", "")
+        if message.type == "error" and not re.search(r"/\w+/_stcore/(health|host-config)$", where):
+            self.complaints.append(f"{message.text} {where}")
+
+    def asked(self, request: Request) -> None:
+        """Keep a request that leaves this machine."""
+        if not request.url.startswith((self.address, self.address.replace("http", "ws"), "data:", "blob:")):
+            self.outside.append(request.url)
+
+
+@pytest.fixture
+def watched(chromium: Browser, server: str) -> Iterator[Watched]:
+    """A fresh browser session on the full lake; afterwards nobody complained and nothing left the machine."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(TIMEOUT)
+    page = context.new_page()
+    seen = Watched(page, server)
+    page.on("console", seen.heard)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("request", seen.asked)
+    page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
+    yield seen
+    context.close()
+    assert seen.complaints == []
+    assert seen.outside == []
+    assert seen.dialogs == []
+
+
+def test_every_page_loads_and_foreign_text_stays_text(watched: Watched):
+    for path in PATHS:
+        watched.open(path)
+        assert watched.page.get_by_test_id("stException").count() == 0
+        assert "broken" not in watched.page.title()
+    shown = watched.page.locator("h1").inner_text().replace("\u2060", "")
+    assert shown == lakes.NAMES[2]  # letter by letter: <b>bold</b> *star* :smile:
+    assert watched.page.locator("[data-testid=stMain] img[src=x]").count() == 0
+
+
+def test_from_search_to_the_concept_and_on(watched: Watched):
+    page = watched.page
+    watched.open("/concept_map?generator=tiny-suppressed")
+    page.get_by_role("searchbox", name="Search").fill("red triangle")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("stPageLink").filter(has_text="red triangle").locator("a").click()
+    expect(page.locator("h1")).to_have_text("red triangle", timeout=TIMEOUT)
+    settle(page)
+    assert "concept=0" in page.url
+    assert "generator=tiny-suppressed" in page.url
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator("h1")).to_have_text("stripes", timeout=TIMEOUT)
+    assert "concept=1" in page.url
+
+
+def test_the_most_suppressed_concept_is_one_click_away(watched: Watched):
+    page = watched.page
+    watched.open("/")
+    page.get_by_test_id("stPageLink").first.locator("a").click()
+    expect(page.get_by_text("Strongest in real images")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    assert re.search(r"concept=(0|2)\b", page.url)
+    assert page.locator("[data-testid=stMain] img").count() > 4
+
+
+def test_a_click_on_a_point_chooses_its_concept(watched: Watched):
+    page = watched.page
+    # Picking on software GL takes longer than a click may last: a slow clock keeps the click a click.
+    page.add_init_script(
+        "const now = Date.now; const start = now(); Date.now = () => start + (now() - start) / 10;"
+    )
+    watched.open("/concept_map?concept=3")
+    page.wait_for_timeout(3000)  # the points are painted after they arrive
+    page.get_by_label("Concept", exact=True).fill("")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Click a point, search")).to_be_visible(timeout=TIMEOUT)
+    box = page.get_by_test_id("stDeckGlJsonChart").bounding_box()
+    x, y = _on_screen(page, box, watched.address, concept=3)
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+    expect(page.get_by_label("Concept", exact=True)).to_have_value("3", timeout=TIMEOUT)
+    assert "concept=3" in page.url
+
+
+def _on_screen(page: Page, box, address: str, concept: int) -> tuple[float, float]:
+    """Where a point of the map is on the screen, from the points the browser has fetched."""
+    urls = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    points = page.evaluate(
+        "(url) => fetch(url).then((answer) => answer.json())", next(u for u in urls if ".json" in u)
+    )
+    point = next(point for point in points if point["i"] == concept)
+    scale = maps.MAP_FIT / maps.MAP_SIZE
+    middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    return middle_x + (point["x"] - 500) * scale, middle_y + (point["y"] - 500) * scale
