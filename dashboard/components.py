@@ -32,8 +32,8 @@ def label_reading(frame: pl.DataFrame) -> None:
     forms = frame["form"].drop_nulls()
     judged = f" on the {theme.plain(forms[0])} form" if len(forms) else ""
     st.caption(
-        f"**How to read it.** Suppressed and exaggerated concepts lie beyond a threshold{judged} and the data speak "
-        "for it; of uncertain ones the data cannot tell; aligned is the rest."
+        f"**How to read it.** Suppressed and exaggerated concepts lie beyond a threshold{judged} and the "
+        "data speak for it; of uncertain ones they cannot tell; aligned is the rest."
     )
 
 

@@ -8,6 +8,7 @@ page shows new data at its next rerun without a restart.
 from collections.abc import Sequence
 
 import polars as pl
+import streamlit as st
 
 from dashboard import access, maps, pictures
 from dashboard.access import by_version, runs, store

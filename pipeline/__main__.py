@@ -17,7 +17,11 @@ from tables import TableStore
 ROOT = Path(__file__).parents[1]
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=__doc__,
 )
 world = typer.Typer(no_args_is_help=True, help="The embedded world: train its parts anew.")
 app.add_typer(world, name="world")
@@ -27,7 +31,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 Lake = Annotated[str | None, typer.Option(help="Folder or URI of the tables; overrides the configuration.")]
 
 
-def _run(config: str, settings: list[str] | None, lake: str | None, names: list[str], parent: str | None) -> None:
+def _run(
+    config: str, settings: list[str] | None, lake: str | None, names: list[str], parent: str | None
+) -> None:
     """Run stages in one lake, and say of each what it did or why it had nothing to do."""
     overrides = [*(settings or []), *([f"lake={lake}"] if lake else [])]
     checked = load_config(config, overrides)
@@ -73,7 +79,9 @@ def benchmark(
 
 @world.command()
 def train(
-    parts: Annotated[list[str] | None, typer.Argument(help="Parts to train; all where none is named.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Parts to train; all where none is named.")
+    ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of checkpoints and latents.")] = Path("world-cache"),
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = 0,
 ) -> None:

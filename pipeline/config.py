@@ -93,7 +93,9 @@ def _find(source: str | Path) -> Path:
     if preset.is_file():
         return preset
     presets = ", ".join(sorted(file.stem for file in PRESETS.glob("*.toml")))
-    raise ConfigError(f"there is no configuration file {source}; write a path to a TOML file, or one of {presets}.")
+    raise ConfigError(
+        f"there is no configuration file {source}; write a path to a TOML file, or one of {presets}."
+    )
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -117,7 +119,9 @@ def _enter(place: Any, step: str, key: str) -> Any:
         for index, entry in enumerate(place):
             if step == str(index) or (isinstance(entry, dict) and entry.get("name") == step):
                 return entry
-        names = ", ".join(str(entry.get("name", i)) for i, entry in enumerate(place) if isinstance(entry, dict))
+        names = ", ".join(
+            str(entry.get("name", i)) for i, entry in enumerate(place) if isinstance(entry, dict)
+        )
         raise ConfigError(f"--set {key}: there is no entry {step!r}; the entries are {names}.")
     raise ConfigError(f"--set {key}: {step!r} leads nowhere.")
 
@@ -137,7 +141,9 @@ def _sentence(path: Path, error: ValidationError) -> str:
         known = _fields_at(first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}" if near else f"the keys here are {', '.join(known)}"
-        return f"{path}: unknown key {where!r}; {hint}?" if near else f"{path}: unknown key {where!r}; {hint}."
+        return (
+            f"{path}: unknown key {where!r}; {hint}?" if near else f"{path}: unknown key {where!r}; {hint}."
+        )
     if first["type"] == "missing":
         return f"{path}: {where!r} is missing; add it."
     if first["type"] == "value_error":

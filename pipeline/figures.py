@@ -11,7 +11,9 @@ _SUPPRESSED, _ALIGNED, _EXAGGERATED = "#3b6fb6", "#9a9a9a", "#c8553d"
 def training_curve(points: Sequence[dict[str, float]]) -> Figure:
     """Loss and R2 of an SAE in training, against the step."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axes, key, label in zip(figure.subplots(1, 2), ("loss", "r2"), ("loss", "R² on the batch"), strict=True):
+    for axes, key, label in zip(
+        figure.subplots(1, 2), ("loss", "r2"), ("loss", "R² on the batch"), strict=True
+    ):
         shown = [point for point in points if key in point]
         axes.plot([point["step"] for point in shown], [point[key] for point in shown], color=_SUPPRESSED)
         axes.set(xlabel="step", ylabel=label)

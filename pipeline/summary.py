@@ -20,7 +20,10 @@ def summarise(space: Workspace) -> str:
         lines.append("")
         lines.append(
             f"{generator.name}: {rows['n_pairs'].max() or 0} pairs, {n_images} images; "
-            + ", ".join(f"{counts.get(label, 0)} {label}" for label in ("suppressed", "exaggerated", "aligned", "uncertain"))
+            + ", ".join(
+                f"{counts.get(label, 0)} {label}"
+                for label in ("suppressed", "exaggerated", "aligned", "uncertain")
+            )
         )
         for label, descending in (("suppressed", False), ("exaggerated", True)):
             lines.append(f"  {label:<12}" + (_leaders(rows, label, descending, names) or "none"))
@@ -52,7 +55,9 @@ def _names(space: Workspace) -> dict[int, str]:
 
 def status_table(status: pl.DataFrame) -> str:
     """The tables of a lake, one line each."""
-    lines = [f"{'table':<20}{'rows':>12}{'size':>12}{'version':>9}  {'last stage':<12}{'last run':<34}updated"]
+    lines = [
+        f"{'table':<20}{'rows':>12}{'size':>12}{'version':>9}  {'last stage':<12}{'last run':<34}updated"
+    ]
     for row in status.iter_rows(named=True):
         when = row["updated"].strftime("%Y-%m-%d %H:%M:%S") if row["updated"] else "-"
         version = "-" if row["version"] is None else row["version"]

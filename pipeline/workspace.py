@@ -145,7 +145,11 @@ class Workspace:
     def live_images(self, source: str) -> pl.DataFrame:
         """Images of the live pairs of a source that are pictures: image_id, pair_id."""
         rows = self.images(source).filter(pl.col("status") == OK).select("image_id", "pair_id")
-        return rows.sort("image_id").collect().join(self.pairs(), on="pair_id", how="semi", maintain_order="left")
+        return (
+            rows.sort("image_id")
+            .collect()
+            .join(self.pairs(), on="pair_id", how="semi", maintain_order="left")
+        )
 
     def require_encoded(self) -> None:
         """Raise, in one sentence, unless every image set is encoded with this run's SAE."""
@@ -153,7 +157,7 @@ class Workspace:
             shards = self.encode_shards(source)
             if not shards or not all(self.store.has("energies", shard.id) for shard in shards):
                 raise ValueError(
-                    f"the images of {source!r} are not encoded with {self.sae} yet; run the stage encode first."
+                    f"images of {source!r} are not encoded with {self.sae} yet; run the stage encode first."
                 )
 
     def n_concepts(self) -> int:
@@ -171,7 +175,7 @@ class Workspace:
         self.store.append(table, frame, shard=shard.id, stage=stage, run_id=run.run_id)
 
     def check_claim(self, table: str, source: str, what: str) -> None:
-        """Refuse to mix: rows of the same name that were made with other settings are in the lake already."""
+        """Refuse to mix: the lake holds rows of the same name that were made with other settings."""
         if self.store.has(table, self.claim_of(source)):
             return
         rows = self.store.scan(table).filter(pl.col("dataset") == self.config.dataset.name)
@@ -196,7 +200,9 @@ class Workspace:
     # -- runs --------------------------------------------------------------------------------------
 
     @contextmanager
-    def stage(self, name: str, settings: dict, reads: tuple[str, ...], writes: tuple[str, ...]) -> Iterator[Stage]:
+    def stage(
+        self, name: str, settings: dict, reads: tuple[str, ...], writes: tuple[str, ...]
+    ) -> Iterator[Stage]:
         """The MLflow run of one stage, with the versions of the tables it reads and writes."""
         if self.parent and not self._parent_open:
             self._open.enter_context(self.tracker.run(self.parent, self.config.model_dump()))

@@ -97,10 +97,9 @@ class TrainingConfig:
     auxiliary_weight: float = 1 / 32  # weight of the loss that revives dead codes
     auxiliary_k: int = 0  # dead codes that rebuild the residual of one token; 0 = d_model // 2
     dead_after: int = 100_000  # tokens without firing after which a code counts as dead in training
-    resample_every: int = 0  # steps between moving dead codes to the worst rebuilt tokens; 0 = never
+    resample_every: int = 0  # steps between moves of dead codes to badly rebuilt tokens; 0 = never
     resample_until: float = 0.7  # share of the steps after which dead codes are left where they are
-    resample_gain: float = 0.8
-    sparsity_weight: float = 0.1  # weight of (L0 / k - 1)^2, threshold activation only
+    sparsity_weight: float = 1.0  # weight of (L0 / k - 1)^2, threshold activation only
     threshold_memory: float = 0.99  # share of the old value kept when BatchTopK's threshold moves, per step
     n_sample: int = 65_536  # tokens read first for mean, scale and K-means; at least 8 per point are used
     device: str = "auto"  # torch device; auto = the first GPU if there is one

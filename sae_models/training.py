@@ -144,7 +144,7 @@ class _Run:
             return
         dead = self.since_fired >= training.dead_after
         if step <= training.resample_until * training.n_steps and bool(dead.any()):
-            resample(self.sae, self.optimiser, x, dead, training.resample_gain)
+            resample(self.sae, self.optimiser, x, dead)
             self.since_fired[dead] = 0
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Benchmarks: each prints a table of figure, floor or peer, bar and verdict (`python -m pipeline benchmark NAME`)."""
+"""`python -m pipeline benchmark NAME`: a table of figure, floor or peer measured beside it, bar and verdict."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,9 @@ def run_benchmark(name: str, json_file: Path | None = None) -> bool:
     rows = measure()
     print(as_table(rows))
     if json_file:
-        json_file.write_text(json.dumps([asdict(row) | {"holds": row.holds} for row in rows], indent=2) + "\n")
+        json_file.write_text(
+            json.dumps([asdict(row) | {"holds": row.holds} for row in rows], indent=2) + "\n"
+        )
     return all(row.holds for row in rows)
 
 

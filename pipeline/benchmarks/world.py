@@ -33,7 +33,12 @@ def measure() -> list[Row]:
     for name in FAITHFUL:
         figures = judge(_draw(name), recogniser, N_PAIRS)
         rows += [
-            Row(f"{name}: named things drawn", figures["things"], 0.85, beside=f"renderer {floor['things']:.3f}"),
+            Row(
+                f"{name}: named things drawn",
+                figures["things"],
+                0.85,
+                beside=f"renderer {floor['things']:.3f}",
+            ),
             Row(
                 f"{name}: named backgrounds right",
                 figures["backgrounds"],
@@ -44,7 +49,12 @@ def measure() -> list[Row]:
         ]
     rows += _planted(recogniser)
     rows.append(
-        Row("tiny-memorised: training pairs repeated", repeats(_draw("tiny-memorised")), 36, beside=f"of {N_MEMORISED}")
+        Row(
+            "tiny-memorised: training pairs repeated",
+            repeats(_draw("tiny-memorised")),
+            36,
+            beside=f"of {N_MEMORISED}",
+        )
     )
     return rows + _probes()
 
@@ -53,7 +63,11 @@ def _draw(name: str):
     generator = open_generator(GeneratorConfig(name=name, batch_size=32))
 
     def draw(captions: list[str], seeds: list[int]) -> list[Image.Image]:
-        return [drawn.image for drawn in generator.draw(captions, seeds, list(range(len(captions)))) if drawn.image]
+        return [
+            drawn.image
+            for drawn in generator.draw(captions, seeds, list(range(len(captions))))
+            if drawn.image
+        ]
 
     return draw
 
@@ -71,7 +85,12 @@ def _planted(recogniser: Recogniser) -> list[Row]:
     sound = judge(_draw("tiny-pixart"), recogniser, N_PAIRS)
     bars = {"miss": 0.8, "unasked": 0.4, "kept": 0.75}
     return [
-        Row(f"tiny-suppressed: {name}", faulty[name], bars[name.split(".")[0]], beside=f"tiny-pixart {sound[name]:.3f}")
+        Row(
+            f"tiny-suppressed: {name}",
+            faulty[name],
+            bars[name.split(".")[0]],
+            beside=f"tiny-pixart {sound[name]:.3f}",
+        )
         for name in faulty
         if name.split(".")[0] in bars
     ]
@@ -102,5 +121,12 @@ def _probes() -> list[Row]:
         n_train = int((image < 1000).sum())
         accuracy = linear_probe(tokens[image, patch], label, n_train)
         share = np.bincount(label[n_train:]).max() / len(label[n_train:])
-        rows.append(Row(f"tiny-dinov2: probe reads {family}", accuracy, bars[family], beside=f"most common {share:.3f}"))
+        rows.append(
+            Row(
+                f"tiny-dinov2: probe reads {family}",
+                accuracy,
+                bars[family],
+                beside=f"most common {share:.3f}",
+            )
+        )
     return rows

@@ -34,7 +34,9 @@ def cooccurrence(codes: sparse.csr_array, image_of_token: np.ndarray, n_images: 
     count = np.asarray(present.sum(0)).ravel()
     a, b = both.row.astype(np.int32), both.col.astype(np.int32)
     strength = np.asarray(gram[a, b]).ravel() / max(n_images, 1)
-    return Cooccurrence(a, b, both.data.astype(np.int64), strength, both.data * n_images / (count[a] * count[b]))
+    return Cooccurrence(
+        a, b, both.data.astype(np.int64), strength, both.data * n_images / (count[a] * count[b])
+    )
 
 
 def top_partners(pairs: Cooccurrence, top: int, least_images: int) -> np.ndarray:

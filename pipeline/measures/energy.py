@@ -34,7 +34,9 @@ def image_energies(
     finite and > 0.
     """
     if not (np.isfinite(activation).all() and (activation > 0).all()):
-        raise ValueError("codes must be finite and positive; drop zeros and repair the encoder that made the rest")
+        raise ValueError(
+            "codes must be finite and positive; drop zeros and repair the encoder that made the rest"
+        )
     order = np.lexsort((token, concept, image))
     image, token, concept, activation = image[order], token[order], concept[order], activation[order]
     new = np.ones(len(image), bool)
@@ -76,7 +78,9 @@ def energy_difference(
     """
     real, gen = np.asarray(energy_real, float), np.asarray(energy_gen, float)
     if (real < 0).any() or (gen < 0).any() or np.isnan(real).any() or np.isnan(gen).any():
-        raise ValueError("energies must be numbers >= 0; a negative or missing one means that its codes were wrong")
+        raise ValueError(
+            "energies must be numbers >= 0; a negative or missing one means that its codes were wrong"
+        )
     total = real + gen
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = (gen - real) / total

@@ -23,7 +23,8 @@ def over_represented(
     `strong` is (n_concepts, n_images), 1 where the concept is strong in the image; `terms` is
     (n_images, n_terms), 1 where the caption has the term. The score is the log-odds ratio with an
     informative Dirichlet prior of weight `prior` captions, over its standard error (Monroe, Colaresi and
-    Quinn 2008, equations 16 and 22). Terms in fewer than `least_images` of the concept's captions do not count.
+    Quinn 2008, equations 16 and 22). Terms in fewer than `least_images` of the concept's captions do not
+    count.
     """
     n_images = terms.shape[0]
     share = np.asarray(terms.sum(0)).ravel() / max(n_images, 1)

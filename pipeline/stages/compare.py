@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from pipeline import figures
+from pipeline.frames import columns_of, list_column
 from pipeline.measures.energy import FORMS, energy_difference, label_concepts
 from pipeline.workspace import Workspace
-from tables import OK, REAL, TABLES
+from tables import REAL
 from tracking.stage import Stage
 
 _READS = ("energies", "codes", "images")
@@ -134,7 +135,7 @@ def _differences(space: Workspace, generator: str, n_concepts: int) -> pl.DataFr
         pl.lit(settings.form).alias("form"),
         *(pl.lit(None, pl.Float64).alias(name) for name in ("low", "high", "p", "q")),
     )
-    return frame.select([name for name in TABLES["energy_differences"].columns if name != "run_id"])
+    return frame.select(columns_of("energy_differences"))
 
 
 def _top_images(space: Workspace, source: str) -> pl.DataFrame:
@@ -158,7 +159,7 @@ def _top_images(space: Workspace, source: str) -> pl.DataFrame:
     if source == REAL:
         rows = rows.with_columns(pl.lit(None, pl.Int64).alias("twin_image_id"))
     rows = rows.with_columns(pl.lit(space.sae).alias("sae"), pl.lit(source).alias("source"))
-    return rows.select([name for name in TABLES["top_images"].columns if name != "run_id"])
+    return rows.select(columns_of("top_images"))
 
 
 def _heatmaps(wanted: pl.DataFrame, codes: pl.DataFrame) -> list[pl.Series]:
@@ -166,7 +167,12 @@ def _heatmaps(wanted: pl.DataFrame, codes: pl.DataFrame) -> list[pl.Series]:
     grids = {}
     for row in codes.iter_rows(named=True):
         token, concept = np.asarray(row["token"], int), np.asarray(row["concept"], int)
-        grids[row["image_id"]] = (token - row["n_prefix"], concept, np.asarray(row["activation"], np.float32), row)
+        grids[row["image_id"]] = (
+            token - row["n_prefix"],
+            concept,
+            np.asarray(row["activation"], np.float32),
+            row,
+        )
     maps, heights, widths = [], [], []
     for concept_id, image_id in wanted.iter_rows():
         patch, concept, activation, row = grids[image_id]
@@ -179,7 +185,7 @@ def _heatmaps(wanted: pl.DataFrame, codes: pl.DataFrame) -> list[pl.Series]:
         heights.append(side)
         widths.append(n_patches // side)
     return [
-        pl.Series("heatmap", maps, dtype=pl.List(pl.Float32)),
+        list_column("heatmap", maps, pl.Float32),
         pl.Series("grid_height", heights, dtype=pl.Int32),
         pl.Series("grid_width", widths, dtype=pl.Int32),
     ]

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from pipeline.frames import columns_of
 from pipeline.measures.cooccurrence import Cooccurrence, cooccurrence, top_partners
 from pipeline.workspace import Workspace
-from tables import REAL, TABLES
+from tables import REAL
 
 
 def run(space: Workspace) -> str:
@@ -90,4 +91,4 @@ def _rows(
         pl.lit(source).alias("source"),
         difference.alias("difference"),
         *(pl.lit(None, pl.Float64).alias(name) for name in ("low", "high", "q")),
-    ).select([name for name in TABLES["cooccurrences"].columns if name != "run_id"])
+    ).select(columns_of("cooccurrences"))

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from pipeline.frames import columns_of
 from pipeline.measures import datapoints as measures
 from pipeline.workspace import Workspace
-from tables import REAL, TABLES
+from tables import REAL
 
 
 def run(space: Workspace) -> str:
@@ -52,7 +53,9 @@ def energy_matrix(space: Workspace, source: str, images: pl.DataFrame) -> sparse
     return sparse.csr_array((energies["energy"].to_numpy().astype(np.float64), place), shape=shape)
 
 
-def _rows(space: Workspace, generator: str, real_images: pl.DataFrame, real: sparse.csr_array) -> pl.DataFrame:
+def _rows(
+    space: Workspace, generator: str, real_images: pl.DataFrame, real: sparse.csr_array
+) -> pl.DataFrame:
     """One row per pair; of several seeds the first."""
     images = space.images(generator).filter(pl.col("seed_index") == 0).select("image_id").collect()
     images = space.live_images(generator).join(images, on="image_id", how="semi").sort("pair_id")
@@ -69,4 +72,4 @@ def _rows(space: Workspace, generator: str, real_images: pl.DataFrame, real: spa
         *(pl.lit(None, pl.Float64).alias(name) for name in ("memorisation", "p", "q")),
         pl.lit(None, pl.String).alias("verdict"),
     )
-    return frame.select([name for name in TABLES["datapoints"].columns if name != "run_id"])
+    return frame.select(columns_of("datapoints"))

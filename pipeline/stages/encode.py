@@ -4,17 +4,19 @@ Reads: `images`, the SAE. Writes: `codes` (the sparse codes of every image) and 
 tokens, one row per concept that fires), for real and generated images alike.
 """
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from pipeline.frames import columns_of, list_column
 from pipeline.measures.energy import image_energies
 from pipeline.runners.local import run_shards
 from pipeline.sources.backbones import Backbone, open_backbone
 from pipeline.sources.images import decode
 from pipeline.workspace import Shard, Workspace
-from tables import OK, TABLES
+from tables import OK
 from tracking.stage import Stage
 
 if TYPE_CHECKING:
@@ -83,12 +85,11 @@ def _codes(backbone: Backbone, sae: "SAE", images: pl.DataFrame) -> Nonzeros:
 def _code_rows(images: pl.DataFrame, codes: Nonzeros, backbone: Backbone, who: dict) -> pl.DataFrame:
     image, *parts = codes
     bounds = np.searchsorted(image, np.arange(len(images) + 1))
-    lists = {
-        name: pl.Series(name, [part[a:b] for a, b in zip(bounds, bounds[1:], strict=False)], dtype=pl.List(kind))
-        for name, part, kind in zip(
-            ("token", "concept", "activation"), parts, (pl.Int32, pl.Int32, pl.Float32), strict=True
-        )
-    }
+    kinds = {"token": pl.Int32, "concept": pl.Int32, "activation": pl.Float32}
+    lists = [
+        list_column(name, (part[a:b] for a, b in pairwise(bounds)), kind)
+        for (name, kind), part in zip(kinds.items(), parts, strict=True)
+    ]
     return images.select(
         pl.lit(who["sae"]).alias("sae"),
         pl.lit(who["source"]).alias("source"),
@@ -96,7 +97,7 @@ def _code_rows(images: pl.DataFrame, codes: Nonzeros, backbone: Backbone, who: d
         "pair_id",
         pl.lit(backbone.n_tokens, pl.Int32).alias("n_tokens"),
         pl.lit(backbone.n_prefix, pl.Int32).alias("n_prefix"),
-        *lists.values(),
+        *lists,
     )
 
 
@@ -112,6 +113,5 @@ def _energy_rows(images: pl.DataFrame, codes: Nonzeros, who: dict) -> pl.DataFra
             "peak_token": found.peak_token,
         }
     )
-    columns = [name for name in TABLES["energies"].columns if name != "run_id"]
     frame = frame.with_columns(pl.lit(who["sae"]).alias("sae"), pl.lit(who["source"]).alias("source"))
-    return frame.select(columns).sort("concept_id", "image_id")
+    return frame.select(columns_of("energies")).sort("concept_id", "image_id")

@@ -7,11 +7,12 @@ not be drawn is a row with a status and a sentence.
 import polars as pl
 from PIL import Image
 
+from pipeline.frames import schema_of
 from pipeline.runners.local import run_shards
 from pipeline.sources.generators import Drawn, Generator, GeneratorConfig, image_seed, open_generator
 from pipeline.sources.images import codec_of, decode, encode, sha256
 from pipeline.workspace import Shard, Workspace
-from tables import OK, REAL, TABLES, image_id
+from tables import OK, REAL, image_id
 from tracking.stage import Stage
 
 SHEET = 36  # pictures on the sample sheet
@@ -51,7 +52,12 @@ def _run_generator(space: Workspace, config: GeneratorConfig, pairs: pl.DataFram
 
 
 def _draw(
-    space: Workspace, generator: Generator, config: GeneratorConfig, rows: pl.DataFrame, shard: Shard, run: Stage
+    space: Workspace,
+    generator: Generator,
+    config: GeneratorConfig,
+    rows: pl.DataFrame,
+    shard: Shard,
+    run: Stage,
 ) -> int:
     """Draw and commit one shard; the number of images drawn."""
     wanted = [
@@ -60,7 +66,9 @@ def _draw(
         for index in range(config.seeds_per_caption)
     ]
     ids, captions, indices = map(list, zip(*wanted, strict=True)) if wanted else ([], [], [])
-    seeds = [image_seed(space.config.seed, pair_id, index) for pair_id, index in zip(ids, indices, strict=True)]
+    seeds = [
+        image_seed(space.config.seed, pair_id, index) for pair_id, index in zip(ids, indices, strict=True)
+    ]
     drawn = generator.draw(captions, seeds, ids) if wanted else []
     dataset = space.config.dataset.name
     images = [
@@ -75,7 +83,7 @@ def _draw(
         }
         for pair_id, index, seed, picture in zip(ids, indices, seeds, drawn, strict=True)
     ]
-    schema = {name: kind for name, kind in TABLES["images"].columns.items() if name != "run_id"}
+    schema = schema_of("images")
     space.append("images", pl.DataFrame(images, schema=schema), shard, "generate", run)
     return len(images)
 
@@ -97,6 +105,7 @@ def _picture(drawn: Drawn) -> dict:
 
 def _sample_sheet(space: Workspace, source: str) -> Image.Image:
     """The first pictures of a source, real ones above the generated ones of the same captions."""
+
     def pictures(name: str) -> pl.DataFrame:
         rows = space.images(name).filter((pl.col("seed_index") == 0) & (pl.col("status") == OK))
         return rows.sort("pair_id").head(SHEET).select("pair_id", "image").collect()

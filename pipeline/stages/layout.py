@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.config import fingerprint
+from pipeline.frames import columns_of
 from pipeline.workspace import Workspace
-from tables import TABLES
 
 
 def run(space: Workspace) -> str:
@@ -34,7 +34,7 @@ def run(space: Workspace) -> str:
             pl.lit(None, pl.Int32).alias("region"),
             pl.lit(None, pl.String).alias("region_name"),
         )
-        rows = rows.select([name for name in TABLES["layout"].columns if name != "run_id"])
+        rows = rows.select(columns_of("layout"))
         space.store.replace("layout", rows, where=where, shard=shard, stage="layout", run_id=run.run_id)
     return f"{len(rows)} concepts on the map"
 

@@ -7,10 +7,13 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from pipeline.frames import columns_of, list_column
 from pipeline.measures.naming import Evidence, over_represented
 from pipeline.stages.datapoints import energy_matrix
 from pipeline.workspace import Workspace
-from tables import REAL, TABLES
+from tables import REAL
+
+_WORD = r"(?u)\b\w[\w'-]+\b"
 
 
 def run(space: Workspace) -> str:
@@ -40,7 +43,10 @@ def _evidence(
 
     settings = space.config.name_concepts
     counter = CountVectorizer(
-        ngram_range=(1, settings.longest), stop_words="english", binary=True, token_pattern=r"(?u)\b\w[\w'-]+\b"
+        ngram_range=(1, settings.longest),
+        stop_words="english",
+        binary=True,
+        token_pattern=_WORD,
     )
     try:
         terms = sparse.csr_array(counter.fit_transform(captions), dtype=np.float64)
@@ -99,8 +105,8 @@ def _rows(
     frame = pl.DataFrame(
         {
             "concept_id": np.arange(len(dictionary), dtype=np.int32),
-            "neighbours": pl.Series(list(neighbours), dtype=pl.List(pl.Int32)),
-            "neighbour_cosine": pl.Series(list(cosines), dtype=pl.List(pl.Float32)),
+            "neighbours": list_column("neighbours", neighbours, pl.Int32),
+            "neighbour_cosine": list_column("neighbour_cosine", cosines, pl.Float32),
             "dead": np.diff(sparse.csc_array(energies).indptr) == 0,
         }
     )
@@ -113,5 +119,5 @@ def _rows(
             pl.lit(None, pl.Int32).alias("group"),
             pl.lit(space.sae).alias("sae"),
         )
-        .select([name for name in TABLES["concepts"].columns if name != "run_id"])
+        .select(columns_of("concepts"))
     )

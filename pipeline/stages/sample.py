@@ -8,11 +8,12 @@ them, are tried until the wanted number of pairs is live.
 import polars as pl
 from tqdm import tqdm
 
+from pipeline.frames import schema_of
 from pipeline.sources.datasets import Dataset, fetch_images, open_dataset
 from pipeline.sources.download import Fetched
 from pipeline.sources.images import ImageError, codec_of, decode, sha256
 from pipeline.workspace import Shard, Workspace
-from tables import OK, REAL, TABLES, image_id
+from tables import OK, REAL, image_id
 from tracking.stage import Stage
 
 MISSING, UNREADABLE = "missing", "unreadable"
@@ -30,7 +31,9 @@ def run(space: Workspace) -> str:
     if manifest.is_empty():
         raise ValueError(f"the dataset {config.name!r} has no rows; check its path and columns.")
     wanted = config.n_pairs or len(manifest)
-    shards = [shard for shard in space.shards(space.claim_of(REAL), len(manifest)) if not _is_done(space, shard)]
+    shards = [
+        shard for shard in space.shards(space.claim_of(REAL), len(manifest)) if not _is_done(space, shard)
+    ]
     if not shards:
         return f"nothing to do: all {len(manifest)} rows of {config.name!r} were tried, {live} pairs are live"
     with space.stage("sample", config.model_dump(), (), ("pairs", "images")) as run:
@@ -46,7 +49,9 @@ def run(space: Workspace) -> str:
         run.log(live_pairs=live, failed_pairs=_n_failed(space))
         run.rate(live, "images")
     failed = _n_failed(space)
-    return f"{live} live pairs of {config.name!r}" + (f", {failed} rows failed (see pairs.error)" if failed else "")
+    return f"{live} live pairs of {config.name!r}" + (
+        f", {failed} rows failed (see pairs.error)" if failed else ""
+    )
 
 
 def _is_done(space: Workspace, shard: Shard) -> bool:
@@ -66,7 +71,7 @@ def _sample(space: Workspace, dataset: Dataset, manifest: pl.DataFrame, shard: S
             _image_row(space.config.dataset.name, pair_id, got)
             for pair_id, got in zip(rows["pair_id"].to_list(), fetched, strict=True)
         ],
-        schema={name: kind for name, kind in TABLES["images"].columns.items() if name != "run_id"},
+        schema=schema_of("images"),
     )
     pairs = rows.join(images.select("pair_id", "status", "error"), on="pair_id", maintain_order="left")
     pairs = pairs.select(pl.lit(space.config.dataset.name).alias("dataset"), pl.all())

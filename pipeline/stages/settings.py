@@ -1,4 +1,4 @@
-"""Settings of the stages, each field with its unit. They import nothing heavy, so that a typo is found at once."""
+"""Settings of the stages, each field with its unit. They import nothing heavy: a typo is found at once."""
 
 from typing import Any
 
@@ -15,7 +15,9 @@ class SAEStageConfig(_Settings):
     """The sparse autoencoder: one to train on the run's images, or a folder with a trained one."""
 
     name: str = "ra"  # prefix of its name in the lake
-    load: str | None = None  # folder of a trained SAE (cfg.json and sae_weights.safetensors) instead of training
+    load: str | None = (
+        None  # folder of a trained SAE (cfg.json and sae_weights.safetensors) instead of training
+    )
     train_on: list[str] = ["real"]  # image sets whose tokens it is trained on: real or generators' names
     n_concepts: int = Field(default=512, ge=1)  # rows of the dictionary
     k: int = Field(default=8, ge=1)  # active concepts per token
@@ -63,5 +65,3 @@ class LayoutConfig(_Settings):
     n_neighbors: int = Field(default=15, ge=2)  # UMAP's
     min_dist: float = Field(default=0.1, ge=0)  # UMAP's
     seed: int = Field(default=0, ge=0)
-
-

@@ -31,7 +31,9 @@ def run(space: Workspace) -> str:
     config = space.config.sae
     if config.load:
         if not (Path(config.load) / "cfg.json").is_file():
-            raise ValueError(f"there is no SAE in {config.load}: a folder with cfg.json is needed (sae.load).")
+            raise ValueError(
+                f"there is no SAE in {config.load}: a folder with cfg.json is needed (sae.load)."
+            )
         return f"nothing to do: the SAE of {config.load} is used"
     if (space.sae_folder / "cfg.json").is_file():
         return f"nothing to do: {space.sae} is trained"
@@ -53,7 +55,9 @@ def _cache_tokens(space: Workspace, backbone: Backbone, run: Stage) -> Path:
         for shard in space.pair_shards(space.claim_of(source))
     ]
     if not plan:
-        raise ValueError(f"the lake {space.config.lake} has no images to train on; run the stage sample first.")
+        raise ValueError(
+            f"the lake {space.config.lake} has no images to train on; run the stage sample first."
+        )
     folder = space.folder / "tokens" / fingerprint(space.sae, backbone.fingerprint())
     writer = TokenWriter(folder, backbone.d_model, backbone=backbone.id, preprocessing=backbone.preprocessing)
     numbers = {shard.id: number for number, (_, shard) in enumerate(plan)}

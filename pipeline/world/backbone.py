@@ -6,6 +6,7 @@ n-grams against all others), which makes each patch say what it shows.
 """
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -42,7 +43,7 @@ def build() -> Dinov2WithRegistersModel:
 def ngrams(caption: str) -> set[str]:
     """Words and pairs of neighbouring words of a caption."""
     words = caption.replace(",", " ,").split()
-    return set(words) | {f"{a} {b}" for a, b in zip(words, words[1:], strict=False)}
+    return set(words) | {f"{a} {b}" for a, b in pairwise(words)}
 
 
 class Pretraining(nn.Module):

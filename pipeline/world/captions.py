@@ -1,4 +1,4 @@
-"""Tokenizers of the embedded generators, learned from the world's captions and saved in the ordinary formats."""
+"""Tokenizers of the embedded generators, learned from the world's captions, in the ordinary formats."""
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, T5Tokenizer
@@ -12,7 +12,11 @@ def clip_tokenizer(captions: list[str]) -> CLIPTokenizer:
     start, end = "<|startoftext|>", "<|endoftext|>"
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     learner.train_from_iterator(

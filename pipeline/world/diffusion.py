@@ -33,7 +33,9 @@ _WIDTH = 128
 
 def scheduler() -> DPMSolverMultistepScheduler:
     """Twenty steps of a second-order solver along the straight path."""
-    return DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0)
+    return DPMSolverMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0
+    )
 
 
 class Denoiser(nn.Module):
@@ -44,7 +46,7 @@ class Denoiser(nn.Module):
         self.text, self.core, self.tokenizer, self.masked = text, core, tokenizer, masked
 
     def tokens(self, captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and mask, padded as the pipeline pads them (or shorter, where a mask makes it the same)."""
+        """Token ids and mask, padded as the pipeline pads them (or less, where a mask makes it the same)."""
         padding = "longest" if self.masked else "max_length"
         batch = self.tokenizer(captions, padding=padding, truncation=True, return_tensors="pt")
         return batch["input_ids"], batch["attention_mask"]

@@ -84,7 +84,11 @@ def _update_average(average: dict[str, torch.Tensor], module: nn.Module, decay: 
 
 
 def _save(
-    module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], file: Path, step: int
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+    file: Path,
+    step: int,
 ) -> None:
     tensors = {f"now.{k}": v.clone() for k, v in module.state_dict().items()}
     tensors |= {f"average.{k}": v.clone() for k, v in average.items()}

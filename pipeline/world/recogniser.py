@@ -47,7 +47,9 @@ class Recogniser(nn.Module):
         )
         self.shape = nn.Linear(96 * 25, len(_SHAPES) + 1)
         self.colour = nn.Linear(96 * 25, len(_COLOURS))
-        self.whole = nn.Sequential(_block(3, 24, 2), _block(24, 48, 2), _block(48, 96, 2), nn.AdaptiveAvgPool2d(1))
+        self.whole = nn.Sequential(
+            _block(3, 24, 2), _block(24, 48, 2), _block(48, 96, 2), nn.AdaptiveAvgPool2d(1)
+        )
         self.background = nn.Linear(96, len(_BACKGROUNDS))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -118,11 +118,15 @@ def train(parts: list[str], cache: Path) -> None:
     """Train `parts` (all where empty), in the order in which they need each other."""
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
-        raise ValueError(f"no part named {unknown[0]!r} in the embedded world; choose from {', '.join(PARTS)}")
+        raise ValueError(
+            f"no part named {unknown[0]!r} in the embedded world; choose from {', '.join(PARTS)}"
+        )
     shop = Workshop(cache)
     for name, work in PARTS.items():
         if not parts or name in parts:
             parent = PARENT.get(name, "vae" if name not in ("vae", "backbone") else None)
             if parent and step_of(cache / f"{parent}.safetensors") == 0:
-                raise ValueError(f"{name} builds on {parent}; run `python -m pipeline world train {parent}` first")
+                raise ValueError(
+                    f"{name} builds on {parent}; run `python -m pipeline world train {parent}` first"
+                )
             work(shop)

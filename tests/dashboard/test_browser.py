@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from dashboard import maps
 from tests.dashboard import browser, lakes
@@ -46,11 +46,18 @@ class Watched:
             self.outside.append(request.url)
 
 
+@pytest.fixture(scope="module")
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """One browser cache for all tests here: loading Streamlit's own code is most of a page's time."""
+    opened = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    opened.set_default_timeout(TIMEOUT)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def watched(chromium: Browser, server: str) -> Iterator[Watched]:
-    """A fresh browser session on the full lake; afterwards nobody complained and nothing left the machine."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(TIMEOUT)
+def watched(context: BrowserContext, server: str) -> Iterator[Watched]:
+    """A fresh session on the full lake; afterwards nobody complained and nothing left the machine."""
     page = context.new_page()
     seen = Watched(page, server)
     page.on("console", seen.heard)
@@ -58,7 +65,7 @@ def watched(chromium: Browser, server: str) -> Iterator[Watched]:
     page.on("request", seen.asked)
     page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
     yield seen
-    context.close()
+    page.close()
     assert seen.complaints == []
     assert seen.outside == []
     assert seen.dialogs == []

@@ -18,7 +18,8 @@ from sae_models.initialise import initialise, kmeans_points
 from sae_models.loss import step_loss
 from sae_models.planted import planted_tokens
 from sae_models.resume import STATE_FILE
-from sae_models.training import learning_rate
+from sae_models.revive import resample
+from sae_models.training import learning_rate, make_optimiser
 from tests.sae_models.reference import assert_close
 
 CONFIG = SAEConfig(d_model=16, n_concepts=48, k=3, n_points=40)
@@ -33,7 +34,7 @@ KINDS = {
 
 
 def source() -> ArrayTokens:
-    return ArrayTokens(planted_tokens(4000, d_model=16, n_directions=32, k=3, seed=1).tokens)
+    return ArrayTokens(planted_tokens(4000, d_model=16, n_directions=32, n_active=3, seed=1).tokens)
 
 
 def weights(sae: SAE) -> dict[str, torch.Tensor]:
@@ -127,7 +128,7 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
 def test_training_learns_and_reports(kind: str) -> None:
     logged: dict[int, dict[str, float]] = {}
     data = source()
-    training = replace(TRAINING, n_steps=400, batch_size=256, evaluate_every=200)
+    training = replace(TRAINING, n_steps=300, batch_size=256, evaluate_every=150)
     sae = train(
         data,
         KINDS[kind],
@@ -138,9 +139,9 @@ def test_training_learns_and_reports(kind: str) -> None:
     found = report(sae, data.held_out())
     assert found.r2 > 0.8
     assert 2 <= found.l0_mean <= 4
-    assert logged[400]["held_out/r2"] == pytest.approx(found.r2, abs=1e-6)
+    assert logged[300]["held_out/r2"] == pytest.approx(found.r2, abs=1e-6)
     assert {"loss", "r2", "l0", "dead", "learning_rate", "tokens_per_second"} <= logged[10].keys()
-    assert "held_out/l0" in logged[200]
+    assert "held_out/l0" in logged[150]
     assert not sae.training
 
 
@@ -153,7 +154,7 @@ def test_constraints_hold_after_training() -> None:
 
 
 def test_initialisation_is_centred_tied_and_to_scale() -> None:
-    x = planted_tokens(3000, d_model=16, n_directions=32, k=3, seed=1).tokens
+    x = planted_tokens(3000, d_model=16, n_directions=32, n_active=3, seed=1).tokens
     sae = SAE(CONFIG)
     initialise(sae, x)
     assert_close(sae.mean, x.mean(0))
@@ -186,7 +187,7 @@ def test_dead_codes_get_gradient_from_the_auxiliary_loss_only() -> None:
     with torch.no_grad():
         sae.encoder.weight[7] *= 1e-3  # never among the k largest
     dead = torch.zeros(CONFIG.n_concepts, dtype=torch.bool)
-    x = planted_tokens(200, d_model=16, n_directions=32, k=3).tokens
+    x = planted_tokens(200, d_model=16, n_directions=32, n_active=3).tokens
     for weight, revived in ((0.0, False), (1 / 32, True)):
         sae.zero_grad()
         dead[7] = True
@@ -218,8 +219,32 @@ def test_more_concepts_than_memory_are_refused_before_allocation(monkeypatch: py
 
 def test_a_float64_or_bfloat16_token_is_welcome() -> None:
     sae = SAE(CONFIG).eval()
-    x = planted_tokens(5, d_model=16, n_directions=32, k=3).tokens
+    x = planted_tokens(5, d_model=16, n_directions=32, n_active=3).tokens
     assert sae.encode(x.double()).values.dtype == torch.float32
     assert sae.encode(x.bfloat16()).values.dtype == torch.float32
     with pytest.raises(ValueError, match=r"takes \(n, 16\)"):
         sae.encode(x[:, :5])
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, replace(CONFIG, dictionary="free", layer_norm=True)], ids=["plain", "norm"]
+)
+def test_resampling_puts_dead_codes_on_the_worst_tokens(config: SAEConfig) -> None:
+    sae = SAE(config)
+    x = planted_tokens(300, d_model=16, n_directions=32, n_active=3).tokens
+    initialise(sae, planted_tokens(3000, d_model=16, n_directions=32, n_active=3).tokens)
+    optimiser = make_optimiser(sae, TRAINING)
+    dead = torch.zeros(config.n_concepts, dtype=torch.bool)
+    step_loss(sae, x, dead, TRAINING).total.backward()
+    optimiser.step()
+    sae.constrain()
+    dead[[4, 9]] = True
+    before, error = sae.atoms().detach(), (x - sae(x)[0]).square().sum(1)
+    assert resample(sae, optimiser, x, dead).tolist() == [4, 9]
+    after = sae.atoms().detach()
+    assert torch.equal(before[~dead], after[~dead])
+    worst = sae.standardise(x[error.topk(2).indices])
+    assert torch.cosine_similarity(after[dead], worst, dim=1).min() > 0.8
+    assert_close(torch.cosine_similarity(sae.encoder.weight[dead], after[dead], dim=1), torch.ones(2))
+    assert optimiser.state[sae.encoder.weight]["exp_avg"][dead].abs().max() == 0
+    assert optimiser.state[sae.encoder.weight]["exp_avg"][~dead].abs().max() > 0
