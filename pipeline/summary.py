@@ -1,11 +1,13 @@
 """What a person wants to read after a run: per generator, what it suppresses and what it exaggerates."""
 
+from collections import Counter
+
 import polars as pl
 
 from pipeline.workspace import Workspace
+from tables import LABELS
 
 TOP = 5
-_PLURAL = {"suppressed": "suppressed", "exaggerated": "exaggerated"}
 
 
 def summarise(space: Workspace) -> str:
@@ -15,18 +17,15 @@ def summarise(space: Workspace) -> str:
     differences = space.store.scan("energy_differences").filter(pl.col("sae") == space.sae).collect()
     for generator in space.generators:
         rows = differences.filter(pl.col("generator") == generator.name)
-        counts = dict(rows["label"].value_counts().iter_rows())
+        counts = Counter(rows["label"])
         n_images = len(space.live_images(generator.name))
         lines.append("")
         lines.append(
-            f"{generator.name}: {rows['n_pairs'].max() or 0} pairs, {n_images} images; "
-            + ", ".join(
-                f"{counts.get(label, 0)} {label}"
-                for label in ("suppressed", "exaggerated", "aligned", "uncertain")
-            )
+            f"{generator.name}: {rows['n_pairs'][0] if len(rows) else 0} pairs, {n_images} images; "
+            + ", ".join(f"{counts[label]} {label}" for label in LABELS)
         )
-        for label, descending in (("suppressed", False), ("exaggerated", True)):
-            lines.append(f"  {label:<12}" + (_leaders(rows, label, descending, names) or "none"))
+        for label in LABELS[:2]:
+            lines.append(f"  {label:<12}" + (_leaders(rows, label, names) or "none"))
     return "\n".join(lines)
 
 
@@ -39,7 +38,7 @@ def leaders(rows: pl.DataFrame, label: str) -> pl.DataFrame:
     )
 
 
-def _leaders(rows: pl.DataFrame, label: str, descending: bool, names: dict[int, str]) -> str:
+def _leaders(rows: pl.DataFrame, label: str, names: dict[int, str]) -> str:
     form = rows["form"][0] if len(rows) else "ratio"
     top = leaders(rows, label).head(TOP)
     return ", ".join(

@@ -194,7 +194,7 @@ class Workspace:
         self.store.append(table, nothing, shard=self.claim_of(source), stage=stage, run_id=run.run_id)
 
     def claim_of(self, source: str) -> str:
-        """Stands for the images of a source and the settings they were made with; begins their shards' ids."""
+        """Stands for the images of a source and the settings they were made with; begins shard ids."""
         return f"{self.config.dataset.name}/{source}/{self.source_print(source)}"
 
     # -- runs --------------------------------------------------------------------------------------

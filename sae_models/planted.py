@@ -22,7 +22,7 @@ def planted_tokens(
     d_model: int = 64,
     n_directions: int = 256,
     *,
-    n_active: float = 2.5,  # directions in a token on average; each comes and goes on its own
+    n_active: float = 2.0,  # directions in a token on average; each comes and goes on its own
     exponent: float = 0.7,  # direction i is used in proportion to (i + 1)^-exponent
     noise: float = 0.01,  # standard deviation per dimension
     offset: float = 0.5,  # length of a constant added to every token

@@ -1,5 +1,7 @@
 """What the door of the lake checks: a frame, a `where` and a stored schema against the contract."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from tables.errors import TableError
@@ -31,7 +33,7 @@ def checked(table: Table, frame: pl.DataFrame, *, stage: str, run_id: str) -> pl
     return rows
 
 
-def predicate(table: Table, where: dict[str, str | int]) -> str:
+def predicate(table: Table, where: Mapping[str, str | int]) -> str:
     """Return `where`, an equality on key or partition columns, as a SQL condition with its values quoted.
 
     Only these columns are allowed because they are never null: SQL neither keeps nor drops a null reliably.
@@ -47,7 +49,7 @@ def predicate(table: Table, where: dict[str, str | int]) -> str:
     return " AND ".join(_equality(table, column, value, allowed) for column, value in where.items())
 
 
-def check_where(table: Table, rows: pl.DataFrame, where: dict[str, str | int]) -> None:
+def check_where(table: Table, rows: pl.DataFrame, where: Mapping[str, str | int]) -> None:
     """Raise a TableError unless every row of `rows` is one of those that `where` replaces."""
     for column, value in where.items():
         strays = rows.filter(pl.col(column) != value)

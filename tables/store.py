@@ -5,7 +5,7 @@ again skips what is there, and two processes that write the same shard leave it 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class TableStore:
         name: str,
         frame: pl.DataFrame,
         *,
-        where: dict[str, str | int],
+        where: Mapping[str, str | int],
         shard: str,
         stage: str,
         run_id: str,
@@ -140,7 +140,7 @@ class TableStore:
             name, rows, note, f"replace {place}", lambda dt: last_shard(dt, where) == shard, condition
         )
 
-    def holds(self, name: str, where: dict[str, str | int], shard: str) -> bool:
+    def holds(self, name: str, where: Mapping[str, str | int], shard: str) -> bool:
         """Tell whether the rows that match `where` are those that `replace` put there for this shard."""
         predicate(_table(name), where)  # a `where` that replace refuses has nothing to hold
         table = self._open(name)

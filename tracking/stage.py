@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,15 @@ class Stage:
         self._counts: dict[str, float] = defaultdict(float)
         self._started = self._flushed = time.monotonic()
 
-    def log(self, step: int | None = None, **metrics: Any) -> None:
-        """Record metrics, at `step` where there is one (else 0). None is left out; NaN is kept.
+    def log(self, metrics: Mapping[str, Any] | None = None, /, step: int | None = None, **more: Any) -> None:
+        """Record metrics, as a mapping or by name, at `step` where there is one (else 0).
+        None is left out; NaN is kept.
 
         Raises:
             ValueError: a value is not a number.
         """
         now = int(time.time() * 1000)
-        for key, value in metrics.items():
+        for key, value in {**(metrics or {}), **more}.items():
             if value is not None:
                 self._metrics.append((clean_key(key), _number(key, value), now, int(step or 0)))
         if len(self._metrics) >= _METRICS or time.monotonic() - self._flushed > _FLUSH_SECONDS:
@@ -101,7 +103,7 @@ class Stage:
         """Send what is left and end the run as FINISHED, FAILED or KILLED."""
         seconds = time.monotonic() - self._started
         rates = {f"{unit}_per_second": n / max(seconds, 1e-9) for unit, n in self._counts.items()}
-        self.log(None, **self._counts, **rates, seconds=seconds)
+        self.log({**self._counts, **rates, "seconds": seconds})
         self.flush()
         if error is not None:
             self.tag("error", f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""`python -m pipeline benchmark NAME`: a table of figure, floor or peer measured beside it, bar and verdict."""
+"""`python -m pipeline benchmark NAME`: figures, each with a floor or peer beside it, a bar and a verdict."""
 
 import json
 from collections.abc import Callable

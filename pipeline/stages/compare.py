@@ -4,6 +4,8 @@ Reads: `energies`, `codes`, `images`. Writes: `concept_stats` (energy of each co
 `energy_differences` (generated against real over the pairs that have both), `top_images`.
 """
 
+from collections import Counter
+
 import numpy as np
 import polars as pl
 
@@ -11,7 +13,7 @@ from pipeline import figures
 from pipeline.frames import columns_of, list_column
 from pipeline.measures.energy import FORMS, energy_difference, label_concepts
 from pipeline.workspace import Workspace
-from tables import REAL
+from tables import LABELS, REAL
 from tracking.stage import Stage
 
 _READS = ("energies", "codes", "images")
@@ -104,30 +106,30 @@ def _differences(space: Workspace, generator: str, n_concepts: int) -> pl.DataFr
         for source, images in ((REAL, real), (generator, gen))
     ]
     e_real, e_gen = (side["mean_energy"].to_numpy() for side in sides)
-    fired = [side["n_fired"].to_numpy() for side in sides]
+    n_real, n_gen = (side["n_fired"].to_numpy() for side in sides)
     forms = {
         form: energy_difference(e_real, e_gen, form, settings.temperature if form == settings.form else None)
         for form in FORMS
     }
     labels = label_concepts(
         forms[settings.form],
-        *fired,
+        n_real,
+        n_gen,
         suppressed_below=settings.suppressed_below,
         exaggerated_above=settings.exaggerated_above,
         least_images=settings.least_images,
     )
-    frame = pl.DataFrame(
-        {
-            "concept_id": np.arange(n_concepts, dtype=np.int32),
-            "n_fired_real": fired[0],
-            "n_fired_gen": fired[1],
-            "energy_real": e_real,
-            "energy_gen": e_gen,
-            "difference": e_gen - e_real,
-            **forms,
-            "label": labels.tolist(),
-        }
-    ).with_columns(
+    columns: dict[str, np.ndarray | list] = {
+        "concept_id": np.arange(n_concepts, dtype=np.int32),
+        "n_fired_real": n_real,
+        "n_fired_gen": n_gen,
+        "energy_real": e_real,
+        "energy_gen": e_gen,
+        "difference": e_gen - e_real,
+        **{str(form): delta for form, delta in forms.items()},
+        "label": labels.tolist(),
+    }
+    frame = pl.DataFrame(columns).with_columns(
         pl.col(*FORMS).fill_nan(None),
         pl.lit(space.sae).alias("sae"),
         pl.lit(generator).alias("generator"),
@@ -151,8 +153,8 @@ def _top_images(space: Workspace, source: str) -> pl.DataFrame:
         .with_columns(pl.int_range(pl.len(), dtype=pl.Int32).over("concept_id").alias("rank"))
         .filter(pl.col("rank") < space.config.compare.n_top_images)
     )
-    codes = space.store.scan("codes").filter(mine)
-    codes = codes.join(ranked.lazy().select("image_id").unique(), on="image_id", how="semi").collect()
+    needed = ranked.lazy().select("image_id").unique()
+    codes = space.store.scan("codes").filter(mine).join(needed, on="image_id", how="semi").collect()
     maps = _heatmaps(ranked.select("concept_id", "image_id"), codes)
     twins = space.live_images(REAL).select("pair_id", pl.col("image_id").alias("twin_image_id"))
     rows = ranked.with_columns(maps).join(twins, on="pair_id", how="left", maintain_order="left")
@@ -164,7 +166,7 @@ def _top_images(space: Workspace, source: str) -> pl.DataFrame:
 
 def _heatmaps(wanted: pl.DataFrame, codes: pl.DataFrame) -> list[pl.Series]:
     """Columns heatmap, grid_height, grid_width for every (concept_id, image_id) of `wanted`."""
-    grids = {}
+    grids: dict[int, tuple] = {}
     for row in codes.iter_rows(named=True):
         token, concept = np.asarray(row["token"], int), np.asarray(row["concept"], int)
         grids[row["image_id"]] = (
@@ -193,8 +195,8 @@ def _heatmaps(wanted: pl.DataFrame, codes: pl.DataFrame) -> list[pl.Series]:
 
 def _report(space: Workspace, run: Stage, generator: str, differences: pl.DataFrame) -> None:
     settings = space.config.compare
-    counts = dict(differences["label"].value_counts().iter_rows())
-    run.log(**{f"{generator}_{label}": n for label, n in counts.items()})
+    counts = Counter(differences["label"])
+    run.log({f"{generator}_{label}": counts[label] for label in LABELS if label in counts})
     run.figure(
         figures.difference_histogram(
             differences[settings.form].to_numpy(),

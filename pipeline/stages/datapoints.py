@@ -34,7 +34,7 @@ def run(space: Workspace) -> str:
             space.store.replace(
                 "datapoints", rows, where=where, shard=shards[name], stage="datapoints", run_id=run.run_id
             )
-            run.log(**{f"{name}_mean_similarity": rows["similarity"].mean()})
+            run.log({f"{name}_mean_similarity": rows["similarity"].mean()})
     return f"scored the pairs of {', '.join(pending)}"
 
 

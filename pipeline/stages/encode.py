@@ -4,6 +4,7 @@ Reads: `images`, the SAE. Writes: `codes` (the sparse codes of every image) and 
 tokens, one row per concept that fires), for real and generated images alike.
 """
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,8 @@ def run(space: Workspace) -> str:
         n_images = 0
         for source, shards in pending.items():
             done = sum(s.stop - s.start for s in plan[source] if s not in shards)
-            n_images += run_shards(
-                shards,
-                lambda shard, source=source: _encode(space, backbone, sae, source, shard, run),
-                title=f"encode {source}",
-                unit="pairs",
-                done=done,
-            )
+            work = partial(_encode, space, backbone, sae, source, run)
+            n_images += run_shards(shards, work, title=f"encode {source}", unit="pairs", done=done)
         run.rate(n_images, "images")
         run.rate(n_images * backbone.n_tokens, "tokens")
     return f"{n_images} images encoded with {space.sae}"
@@ -56,7 +52,7 @@ def _is_done(space: Workspace, shard: Shard) -> bool:
     return space.store.has("codes", shard.id) and space.store.has("energies", shard.id)
 
 
-def _encode(space: Workspace, backbone: Backbone, sae: "SAE", source: str, shard: Shard, run: Stage) -> int:
+def _encode(space: Workspace, backbone: Backbone, sae: "SAE", source: str, run: Stage, shard: Shard) -> int:
     rows = space.images(source, shard).filter(pl.col("status") == OK)
     images = rows.sort("image_id").select("image_id", "pair_id", "image").collect()
     who = {"sae": space.sae, "source": source}

@@ -88,7 +88,7 @@ def _train(space: Workspace, backbone: Backbone, folder: Path, run: Stage) -> di
 
     def log(step: int, metrics: dict[str, float]) -> None:
         curve.append({"step": step, **metrics})
-        run.log(step=step, **metrics)
+        run.log(metrics, step=step)
 
     with tqdm(total=config.n_steps, desc="train-sae", unit=" steps") as bar:
 
@@ -104,7 +104,7 @@ def _train(space: Workspace, backbone: Backbone, folder: Path, run: Stage) -> di
             progress=progress,
         )
     figures_ = report(sae, tokens.held_out()).scalars()
-    run.log(**{f"held_out_{name}": value for name, value in figures_.items()})
+    run.log({f"held_out_{name}": value for name, value in figures_.items()})
     if curve:
         run.figure(figures.training_curve(curve), "training.png")
     _publish(space, sae, figures_, run)

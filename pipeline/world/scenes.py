@@ -82,7 +82,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
 
 
 def _noun(thing: Thing, rng: np.random.Generator, with_size: bool) -> str:

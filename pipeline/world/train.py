@@ -7,12 +7,12 @@ Work goes on from checkpoints in the cache folder; finished parts are written to
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from pipeline.world import backbone, diffusion, recogniser, vae
 from pipeline.world.corpus import Corpus
@@ -59,14 +59,15 @@ def _whole() -> Corpus:
     return Corpus(N_TRAINING)
 
 
-def _faithful(shop: Workshop, name: str) -> Denoiser:
+def _train_faithful(shop: Workshop, name: str) -> None:
     material = shop.material("whole", _whole)
     torch.manual_seed(SCHEDULES[name].seed)
     denoiser = diffusion.BUILDERS[name](material.captions)
-    return diffusion.train(denoiser, material, SCHEDULES[name], shop.cache, name)
+    diffusion.train(denoiser, material, SCHEDULES[name], shop.cache, name)
+    _write_generator(shop, name, denoiser)
 
 
-def _faulty(shop: Workshop, name: str) -> Denoiser:
+def _train_faulty(shop: Workshop, name: str) -> None:
     whole = shop.material("whole", _whole)
     denoiser = diffusion.BUILDERS[PARENT[name]](whole.captions)
     denoiser.load_state_dict(averaged(shop.cache / f"{PARENT[name]}.safetensors"))
@@ -79,7 +80,8 @@ def _faulty(shop: Workshop, name: str) -> Denoiser:
             torch.cat([few.latents.repeat(times, 1, 1, 1), whole.latents]),
             few.captions * times + whole.captions,
         )
-    return diffusion.train(denoiser, material, SCHEDULES[name], shop.cache, name)
+    diffusion.train(denoiser, material, SCHEDULES[name], shop.cache, name)
+    _write_generator(shop, name, denoiser)
 
 
 def _write_generator(shop: Workshop, name: str, denoiser: Denoiser) -> None:
@@ -98,19 +100,16 @@ def _train_recogniser(shop: Workshop) -> None:
     recogniser.train(_whole(), shop.vae(), shop.cache).save(shop.weights / "recogniser")
 
 
-def _train_vae(shop: Workshop) -> nn.Module:
-    return vae.train(_whole(), shop.cache)
+def _train_vae(shop: Workshop) -> None:
+    vae.train(_whole(), shop.cache)
 
 
 PARTS: dict[str, Callable[[Workshop], object]] = {
     "vae": _train_vae,
     "backbone": _train_backbone,
     "recogniser": _train_recogniser,
-    **{
-        name: lambda shop, name=name: _write_generator(shop, name, _faithful(shop, name))
-        for name in diffusion.BUILDERS
-    },
-    **{name: lambda shop, name=name: _write_generator(shop, name, _faulty(shop, name)) for name in PARENT},
+    **{name: partial(_train_faithful, name=name) for name in diffusion.BUILDERS},
+    **{name: partial(_train_faulty, name=name) for name in PARENT},
 }
 
 

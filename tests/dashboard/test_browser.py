@@ -11,9 +11,8 @@ from dashboard import maps
 from tests.dashboard import browser, lakes
 from tests.dashboard.browser import settle
 
-pytestmark = pytest.mark.skipif(
-    not browser.has_chromium(), reason=f"no {browser.CHROMIUM}: apt-get install chromium"
-)
+if not browser.has_chromium():
+    pytest.skip(f"browser tests: no {browser.CHROMIUM}, apt-get install chromium", allow_module_level=True)
 
 PATHS = ("/", "/concept_map?concept=3", "/concept?concept=2")
 TIMEOUT = 90_000  # milliseconds; the machine may be busy
