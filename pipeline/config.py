@@ -135,7 +135,8 @@ def _toml_value(text: str) -> Any:
 
 def _sentence(path: Path, error: ValidationError) -> str:
     """The first mistake of a configuration, for people."""
-    first = error.errors()[0]
+    # A misspelt key comes first: it is often the reason why another one is missing.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields_at(first["loc"][:-1])

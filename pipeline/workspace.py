@@ -38,10 +38,12 @@ class Workspace:
 
     @classmethod
     def open(cls, config: RunConfig, parent: str | None = None) -> "Workspace":
-        """Open the lake of a configuration and make the missing tables."""
+        """Open the lake of a configuration and make the missing tables; a wrong name is refused before."""
         store = TableStore(config.lake)
+        space = cls(config, store, Tracker(config.lake), parent)
+        _ = space.generators
         store.create()
-        return cls(config, store, Tracker(config.lake), parent)
+        return space
 
     def __enter__(self) -> "Workspace":
         self._open.enter_context(self.store.lock())

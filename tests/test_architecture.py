@@ -69,7 +69,13 @@ def test_no_stage_reads_what_the_world_knows():
 
 def test_nothing_unsafe_is_called():
     """No pickle, no remote code, no raw HTML, no shell."""
-    unsafe = ("trust_remote_code=True", "unsafe_allow_html=True", "allow_pickle=True", "shell=True", "torch.load(")
+    unsafe = (
+        "trust_remote_code=True",
+        "unsafe_allow_html=True",
+        "allow_pickle=True",
+        "shell=True",
+        "torch.load(",
+    )
     for room in ROOMS:
         for file in files(room):
             text = file.read_text(encoding="utf-8").replace(" ", "")

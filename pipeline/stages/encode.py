@@ -32,11 +32,12 @@ def run(space: Workspace) -> str:
         return f"nothing to do: {', '.join(plan)} are encoded with {space.sae}"
     if not (space.sae_folder / "cfg.json").is_file():
         raise ValueError(f"the SAE {space.sae} is not trained yet; run the stage train-sae first.")
-    settings = {"sae": space.sae, "backbone": space.config.backbone.model_dump()}
+    settings = {"sae": space.sae, "backbone": space.config.backbone.name}
     with space.stage("encode", settings, ("images",), ("codes", "energies")) as run:
         from sae_models import load
 
         backbone = open_backbone(space.config.backbone)
+        run.params({"preprocessing": backbone.preprocessing})
         sae = load(space.sae_folder, backbone=backbone.id, preprocessing=backbone.preprocessing)
         n_images = 0
         for source, shards in pending.items():

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from pipeline.frames import schema_of
 from pipeline.sources.datasets import Dataset, fetch_images, open_dataset
 from pipeline.sources.download import Fetched
-from pipeline.sources.images import ImageError, codec_of, decode, sha256
+from pipeline.sources.images import STORED_CODECS, ImageError, codec_of, decode, encode, sha256
 from pipeline.workspace import Shard, Workspace
 from tables import OK, REAL, image_id
 from tracking.stage import Stage
@@ -65,7 +65,8 @@ def _n_failed(space: Workspace) -> int:
 
 def _sample(space: Workspace, dataset: Dataset, manifest: pl.DataFrame, shard: Shard, run: Stage) -> None:
     rows = manifest.slice(shard.start, shard.stop - shard.start)
-    fetched = fetch_images(dataset, rows["uri"].to_list())
+    workers = space.config.dataset.download.workers
+    fetched = fetch_images(dataset, rows["uri"].to_list(), workers)
     images = pl.DataFrame(
         [
             _image_row(space.config.dataset.name, pair_id, got)
@@ -94,10 +95,12 @@ def _image_row(dataset: str, pair_id: int, fetched: Fetched) -> dict:
         image = decode(fetched.data)
     except ImageError as error:
         return row | {"status": UNREADABLE, "error": str(error)}
+    codec = codec_of(fetched.data)
+    data = fetched.data if codec in STORED_CODECS else encode(image)
     return row | {
-        "image": fetched.data,
-        "codec": codec_of(fetched.data),
+        "image": data,
+        "codec": codec_of(data),
         "width": image.width,
         "height": image.height,
-        "sha256": sha256(fetched.data),
+        "sha256": sha256(data),
     }

@@ -1,8 +1,9 @@
 """The embedded backbone: a small DINOv2 with registers, trained on pictures and captions of the world.
 
-Two objectives, no attributes: masked patches are painted in from what is around them, and the words of
-the caption must be found somewhere among the patch tokens (multiple-instance contrast of a caption's
-n-grams against all others), which makes each patch say what it shows.
+No attributes are used. First a small convolutional teacher learns to find the words of a caption somewhere
+in its picture (multiple-instance contrast of a caption's n-grams against all others), which it does quickly
+because convolutions know that shapes are local. Then the transformer learns three things at once: what the
+teacher sees at every patch, the words themselves, and to paint in masked patches from what is around them.
 """
 
 from collections import Counter
@@ -17,11 +18,13 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 from pipeline.world.corpus import Corpus
 from pipeline.world.loop import Schedule, fit
 
-SCHEDULE = Schedule(steps=1100, lr=1e-3, ema=0.995, decay=0.5)
+TEACHER = Schedule(steps=1200, lr=3e-3, ema=0.99, decay=0.5)
+SCHEDULE = Schedule(steps=1500, lr=1.5e-3, ema=0.99, decay=0.5)
 PATCH = 8
-_BATCH = 48
+_BATCH = 32
 _MASKED = 0.4  # share of the patches hidden in the masked half of a batch
 _RAREST = 0.004  # share of captions in which an n-gram must occur
+_SEEN = 128  # width of the teacher's view of a patch
 
 
 def build() -> Dinov2WithRegistersModel:
@@ -46,24 +49,52 @@ def ngrams(caption: str) -> set[str]:
     return set(words) | {f"{a} {b}" for a, b in pairwise(words)}
 
 
-class Pretraining(nn.Module):
-    """The backbone with the two heads that it is trained through and that are thrown away."""
+class Words(nn.Module):
+    """Which n-grams a caption has, from what is seen at each patch: (n, n_patches, width) to (n, n_terms)."""
 
-    def __init__(self, n_terms: int, rates: torch.Tensor) -> None:
+    def __init__(self, width: int, rates: torch.Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(len(rates), width) * width**-0.5 / 10)
+        self.bias = nn.Parameter(torch.logit(rates))
+
+    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+        """Logits; the best patch speaks for the image, and the smooth maximum lets all patches learn."""
+        return torch.logsumexp(4 * F.linear(seen, self.weight), dim=1) / 4 + self.bias
+
+
+class Teacher(nn.Module):
+    """Convolutions from (n, 3, 64, 64) to a view of each of the 8 x 8 patches, (n, 64, _SEEN)."""
+
+    def __init__(self, rates: torch.Tensor) -> None:
+        super().__init__()
+        widths = [(3, 32, 2), (32, 64, 2), (64, 64, 1), (64, 96, 2), (96, _SEEN, 1), (_SEEN, _SEEN, 1)]
+        self.look = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(a, b, 3, stride, 1), nn.GroupNorm(8, b), nn.SiLU())
+                for a, b, stride in widths
+            )
+        )
+        self.words = Words(_SEEN, rates)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """What it sees at each patch, row by row."""
+        return self.look(images).flatten(2).transpose(1, 2)
+
+
+class Student(nn.Module):
+    """The backbone with the heads that it is trained through and that are thrown away."""
+
+    def __init__(self, rates: torch.Tensor) -> None:
         super().__init__()
         self.backbone = build()
         width = self.backbone.config.hidden_size
-        self.terms = nn.Linear(width, n_terms)
-        nn.init.zeros_(self.terms.weight)
-        self.terms.bias.data.copy_(torch.logit(rates))
+        self.words = Words(width, rates)
+        self.view = nn.Linear(width, _SEEN)
         self.painter = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3 * PATCH * PATCH))
 
-    def forward(self, images: torch.Tensor, masked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of every term (n, n_terms) and painted patches (n, 64, 192)."""
-        tokens = self.backbone(images, bool_masked_pos=masked).last_hidden_state[:, 5:]
-        # The best patch speaks for the image; the smooth maximum lets all patches learn.
-        found = torch.logsumexp(4 * F.linear(tokens, self.terms.weight), dim=1) / 4
-        return found + self.terms.bias, self.painter(tokens)
+    def forward(self, images: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+        """Patch tokens (n, 64, d_model); `masked` (n, 64) patches are hidden."""
+        return self.backbone(images, bool_masked_pos=masked).last_hidden_state[:, 5:]
 
 
 def patches(images: torch.Tensor) -> torch.Tensor:
@@ -79,27 +110,62 @@ def blemish(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return images + 0.7 * mixed * (blurred - images) + noise * torch.randn(images.shape, generator=generator)
 
 
-def train(corpus: Corpus, folder: Path, schedule: Schedule = SCHEDULE) -> Dinov2WithRegistersModel:
-    """Train on the corpus' pictures and captions."""
-    torch.manual_seed(schedule.seed)
-    spoken = [ngrams(caption) for caption in corpus.captions]
+def caption_targets(captions: list[str]) -> torch.Tensor:
+    """(n, n_terms), 1 where a caption has an n-gram that is not too rare."""
+    spoken = [ngrams(caption) for caption in captions]
     counts = Counter(term for terms in spoken for term in terms)
     vocabulary = sorted(term for term, n in counts.items() if n >= _RAREST * len(spoken))
     column = {term: index for index, term in enumerate(vocabulary)}
     targets = torch.zeros(len(spoken), len(vocabulary))
     for row, terms in enumerate(spoken):
         targets[row, [column[term] for term in terms if term in column]] = 1
-    module = Pretraining(len(vocabulary), targets.mean(0).clamp(1e-4, 0.999))
+    return targets
+
+
+def _word_loss(found: torch.Tensor, targets: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of every n-gram over what its rate alone leaves open: 1 where nothing was learned.
+
+    So a rare "red star" weighs as much as "on a", which says nothing of the picture.
+    """
+    surprise = F.binary_cross_entropy_with_logits(found, targets, reduction="none").mean(0)
+    return (surprise / -torch.special.xlogy(rates, rates).add(torch.special.xlogy(1 - rates, 1 - rates))).mean()
+
+
+def _train_teacher(corpus: Corpus, targets: torch.Tensor, folder: Path) -> Teacher:
+    rates = targets.mean(0)
+    teacher = Teacher(rates)
+
+    def loss(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        chosen = torch.randint(len(corpus), (2 * _BATCH,), generator=generator)
+        seen = teacher(blemish(corpus.pixels(chosen), generator))
+        words = _word_loss(teacher.words(seen), targets[chosen], rates)
+        return words, {"words": words.item()}
+
+    fit(teacher, loss, TEACHER, folder, "teacher")
+    return teacher
+
+
+def train(corpus: Corpus, folder: Path) -> Dinov2WithRegistersModel:
+    """Train teacher and backbone on the corpus' pictures and captions."""
+    torch.manual_seed(SCHEDULE.seed)
+    targets = caption_targets(corpus.captions)
+    teacher = _train_teacher(corpus, targets, folder).requires_grad_(False)
+    rates = targets.mean(0)
+    student = Student(rates)
 
     def loss(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = torch.randint(len(corpus), (_BATCH,), generator=generator)
         images = corpus.pixels(chosen)
         masked = torch.rand(_BATCH, 64, generator=generator) < _MASKED
-        masked[_BATCH // 3 :] = False  # most pictures are seen whole, for the captions' sake
-        found, painted = module(blemish(images, generator), masked)
-        words = F.binary_cross_entropy_with_logits(found, targets[chosen], reduction="none").sum(1).mean()
-        paint = F.l1_loss(painted[masked], patches(images)[masked])
-        return words / 10 + paint, {"words": words.item(), "paint": paint.item()}
+        masked[_BATCH // 4 :] = False  # most pictures are seen whole
+        with torch.no_grad():
+            seen = F.layer_norm(teacher(images), (_SEEN,))
+        tokens = student(blemish(images, generator), masked)
+        view = F.mse_loss(student.view(tokens), seen)
+        words = _word_loss(student.words(tokens), targets[chosen], rates)
+        paint = F.l1_loss(student.painter(tokens)[masked], patches(images)[masked])
+        figures = {"view": view.item(), "words": words.item(), "paint": paint.item()}
+        return 2 * view + words + 0.5 * paint, figures
 
-    fit(module, loss, schedule, folder, "backbone")
-    return module.backbone
+    fit(student, loss, SCHEDULE, folder, "backbone")
+    return student.backbone

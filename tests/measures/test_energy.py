@@ -22,7 +22,9 @@ CODES = np.array(
 
 def energies(codes):
     image, token, concept, activation = codes.T
-    return image_energies(image.astype(int), token.astype(int), concept.astype(int), activation.astype(np.float32))
+    return image_energies(
+        image.astype(int), token.astype(int), concept.astype(int), activation.astype(np.float32)
+    )
 
 
 def dense(found, n_images=3, n_concepts=4):
@@ -95,7 +97,9 @@ def test_swapping_the_sides_mirrors_the_difference(sides, form):
 def test_ratio_and_relative_do_not_depend_on_a_concepts_scale(real, gen, scale):
     for form in ("ratio", "relative"):
         plain = energy_difference(np.array([real]), np.array([gen]), form)
-        assert energy_difference(np.array([real * scale]), np.array([gen * scale]), form) == pytest.approx(plain)
+        assert energy_difference(np.array([real * scale]), np.array([gen * scale]), form) == pytest.approx(
+            plain
+        )
 
 
 @given(st.floats(0.1, 100), st.floats(0, 100), st.floats(0.01, 10), st.sampled_from(FORMS))

@@ -1,0 +1,177 @@
+"""From captions to blindspots through the real command line, undisturbed and killed in the middle."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from mlflow import MlflowClient
+from polars.testing import assert_frame_equal
+
+from tables import TABLES, TableStore
+from tests.pipeline.conftest import command, environment, pipeline
+
+GENERATORS = ("tiny-pixart", "tiny-suppressed")
+
+
+def read(lake: Path, table: str) -> pl.DataFrame:
+    """A table as anybody else would read it, in the order of its key."""
+    frame = pl.scan_delta(str(lake / "tables" / table)).collect()
+    return frame.drop("run_id").sort(TABLES[table].key)
+
+
+def test_every_table_opens_without_our_code(lake):
+    for name, table in TABLES.items():
+        delta = DeltaTable(str(lake / "tables" / name))
+        assert {field.name for field in delta.schema().fields} == set(table.columns)
+        assert (read(lake, name).height > 0) == (name != "probes"), name
+
+
+def test_images_are_stored_with_their_seeds(lake):
+    images = read(lake, "images")
+    assert dict(images["source"].value_counts().iter_rows()) == {"real": 48, **dict.fromkeys(GENERATORS, 48)}
+    drawn = images.filter(pl.col("source") != "real")
+    assert drawn["seed"].null_count() == 0
+    assert (images["width"] == 64).all() and (images["status"] == "ok").all()
+
+
+def test_energies_are_the_sums_of_codes(lake):
+    """Recomputed from `codes` by polars alone."""
+    keys = ["image_id", "concept"]
+    sums = (
+        read(lake, "codes")
+        .explode("token", "concept", "activation")
+        .group_by(keys)
+        .agg(pl.col("activation").sum().alias("energy"), pl.col("activation").max().alias("peak"))
+        .sort(keys)
+    )
+    energies = read(lake, "energies").rename({"concept_id": "concept"}).sort(keys)
+    assert_frame_equal(sums, energies.select(sums.columns), check_dtypes=False, rel_tol=1e-5)
+
+
+def test_energy_differences_are_means_over_pairs(lake):
+    """Recomputed densely with numpy for every concept."""
+    energies, n_pairs = read(lake, "energies"), 48
+    for generator in GENERATORS:
+        rows = read(lake, "energy_differences").filter(pl.col("generator") == generator)
+        means = {}
+        for source in ("real", generator):
+            mine = energies.filter(pl.col("source") == source)
+            means[source] = np.bincount(mine["concept_id"], mine["energy"].cast(pl.Float64), 128) / n_pairs
+        assert np.allclose(rows["energy_real"], means["real"])
+        assert np.allclose(rows["energy_gen"], means[generator])
+        assert np.allclose(rows["difference"], means[generator] - means["real"])
+
+
+def test_top_images_are_those_with_most_energy_and_carry_their_heat_map(lake):
+    top, energies, codes = read(lake, "top_images"), read(lake, "energies"), read(lake, "codes")
+    best = top.filter((pl.col("source") == "real") & (pl.col("rank") == 0)).row(0, named=True)
+    mine = energies.filter((pl.col("source") == "real") & (pl.col("concept_id") == best["concept_id"]))
+    assert best["energy"] == mine["energy"].max()
+    image = codes.filter(pl.col("image_id") == best["image_id"]).row(0, named=True)
+    heat = np.zeros(64, np.float32)
+    for token, concept, value in zip(image["token"], image["concept"], image["activation"], strict=True):
+        if concept == best["concept_id"] and token >= image["n_prefix"]:
+            heat[token - image["n_prefix"]] = value
+    assert best["heatmap"] == heat.tolist()
+    assert (best["grid_height"], best["grid_width"]) == (8, 8)
+
+
+def test_the_summary_names_every_generator(lake):
+    summary = (lake / "summary.txt").read_text()
+    for generator in GENERATORS:
+        assert f"{generator}: 48 pairs, 48 images;" in summary
+
+
+def test_a_second_run_has_nothing_to_do_and_says_why(lake, small):
+    before = {name: read(lake, name) for name in TABLES}
+    done = pipeline("run", str(small), "--lake", str(lake))
+    assert done.returncode == 0, done.stderr
+    stages = [line for line in done.stdout.splitlines() if "nothing to do" in line]
+    assert len(stages) == 9
+    for name, frame in before.items():
+        assert_frame_equal(frame, read(lake, name))
+
+
+def test_runs_and_tables_point_at_each_other(lake):
+    client = MlflowClient(f"sqlite:///{(lake / 'mlflow' / 'mlflow.db').absolute()}")
+    experiment = client.search_experiments(filter_string="name = 'conceptual-blindspots'")[0]
+    runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+    for table in ("pairs", "images", "codes", "energy_differences", "layout"):
+        run_ids = pl.scan_delta(str(lake / "tables" / table)).select("run_id").unique().collect()["run_id"]
+        for run_id in run_ids:
+            assert f"delta.{table}.version" in runs[run_id].data.tags
+    parents = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
+    assert [run.data.tags["stage"] for run in parents] == ["run"]
+    assert len(runs) == 1 + 10  # nine stages, of which generate runs once per generator
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    """Wait until the condition holds while the process is at work."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed there"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def rows_of(lake: Path, table: str) -> int:
+    try:
+        return TableStore(lake).scan(table).select(pl.len()).collect().item()
+    except Exception:  # the table is being made
+        return 0
+
+
+MOMENTS = {
+    "some images are drawn": lambda lake: rows_of(lake, "images") > 60,
+    "the SAE is half trained": lambda lake: any((lake / "tokens").glob("*/checkpoint/*.safetensors")),
+    "some images are encoded": lambda lake: rows_of(lake, "codes") > 20,
+}
+
+
+def test_killed_three_times_it_ends_with_the_same_tables(lake, small, tmp_path):
+    killed = tmp_path / "lake"
+    for condition in MOMENTS.values():
+        process = subprocess.Popen(
+            command("run", str(small), "--lake", str(killed)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        wait_for(lambda condition=condition: condition(killed), process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = pipeline("run", str(small), "--lake", str(killed))
+    assert done.returncode == 0, done.stderr
+    for name in TABLES:
+        assert_frame_equal(read(lake, name), read(killed, name))
+
+
+def test_two_runs_on_one_lake_at_once(small, tmp_path):
+    with TableStore(tmp_path).lock():
+        second = pipeline("sample", str(small), "--lake", str(tmp_path))
+    assert second.returncode == 2
+    assert second.stderr.count("\n") == 1
+    assert str(os.getpid()) in second.stderr
+    assert pipeline("sample", str(small), "--lake", str(tmp_path)).returncode == 0
+
+
+def test_growing_the_sample_keeps_what_is_there(small, tmp_path):
+    for n_pairs in (20, 40):
+        done = pipeline("sample", str(small), "--lake", str(tmp_path), "--set", f"dataset.n_pairs={n_pairs}")
+        assert done.returncode == 0, done.stderr
+        pairs = read(tmp_path, "pairs")
+        assert pairs["pair_id"].to_list() == list(range(n_pairs))
+        assert read(tmp_path, "images").height == n_pairs
+
+
+@pytest.mark.parametrize("stage", ["generate", "encode", "compare", "layout"])
+def test_a_stage_before_its_turn_names_the_stage_that_is_missing(stage, small, tmp_path):
+    done = pipeline(stage, str(small), "--lake", str(tmp_path))
+    assert done.returncode == 2
+    assert "first" in done.stderr and done.stderr.count("\n") == 1
