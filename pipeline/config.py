@@ -58,6 +58,10 @@ class RunConfig(BaseModel):
                 raise ValueError(f"two generators are called {name!r}; give each its own name")
             if name == "real":
                 raise ValueError("a generator cannot be called 'real', for that is the real images' name")
+        for name in self.sae.train_on:
+            if name not in ("real", *names):
+                known = ", ".join(("real", *names))
+                raise ValueError(f"sae.train_on names {name!r}, which is none of {known}")
         return self
 
 

@@ -153,6 +153,15 @@ class Workspace:
             .join(self.pairs(), on="pair_id", how="semi", maintain_order="left")
         )
 
+    def require_drawn(self, sources: list[str]) -> None:
+        """Raise, in one sentence, unless all images of these sources are in the lake."""
+        if self.pairs().is_empty():
+            raise ValueError(f"the lake {self.config.lake} has no live pairs; run the stage sample first.")
+        for source in sources:
+            shards = [] if source == REAL else self.pair_shards(self.claim_of(source))
+            if not all(self.store.has("images", shard.id) for shard in shards):
+                raise ValueError(f"not all images of {source!r} are drawn yet; run the stage generate first.")
+
     def require_encoded(self) -> None:
         """Raise, in one sentence, unless every image set is encoded with this run's SAE."""
         for source in self.sources:

@@ -93,6 +93,8 @@ def _tiny(name: str, **options: Any) -> GeneratorSpec:
     return GeneratorSpec.model_validate({"source": str(WEIGHTS / name)} | size | options)
 
 
+_UNBINNED = {"use_resolution_binning": False}  # 64 pixels are in none of PixArt's bins
+
 GENERATORS: dict[str, GeneratorSpec] = {
     "sd15": _paper("benjamin-paine/stable-diffusion-v1-5", dtype="float16"),
     "sd15-dpo": _paper(
@@ -103,9 +105,9 @@ GENERATORS: dict[str, GeneratorSpec] = {
     "pixart": _paper("PixArt-alpha/PixArt-XL-2-1024-MS"),
     "kandinsky": _paper("kandinsky-community/kandinsky-2-1"),
     "tiny-sd": _tiny("tiny-sd"),
-    "tiny-pixart": _tiny("tiny-pixart", call={"use_resolution_binning": False}),  # 64 is in none of its bins
-    "tiny-suppressed": _tiny("tiny-suppressed"),
-    "tiny-memorised": _tiny("tiny-memorised"),
+    "tiny-pixart": _tiny("tiny-pixart", call=_UNBINNED),
+    "tiny-suppressed": _tiny("tiny-suppressed", call=_UNBINNED),
+    "tiny-memorised": _tiny("tiny-memorised", call=_UNBINNED),
 }
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def run(space: Workspace) -> str:
     """Encode what is missing, image set by image set."""
+    space.require_drawn(space.sources)
     plan = {source: space.encode_shards(source) for source in space.sources}
     pending = {source: [s for s in shards if not _is_done(space, s)] for source, shards in plan.items()}
     if not any(pending.values()):

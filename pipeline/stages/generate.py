@@ -21,8 +21,7 @@ SHEET = 36  # pictures on the sample sheet
 def run(space: Workspace) -> str:
     """Draw what is missing, generator by generator."""
     pairs = space.pairs()
-    if pairs.is_empty():
-        raise ValueError(f"the lake {space.config.lake} has no live pairs; run the stage sample first.")
+    space.require_drawn([])
     reports = [_run_generator(space, generator, pairs) for generator in space.generators]
     return "; ".join(reports)
 

@@ -37,6 +37,7 @@ def run(space: Workspace) -> str:
         return f"nothing to do: the SAE of {config.load} is used"
     if (space.sae_folder / "cfg.json").is_file():
         return f"nothing to do: {space.sae} is trained"
+    space.require_drawn(config.train_on)
     with space.stage("train-sae", config.model_dump(), ("images",), ()) as run:
         run.tag("sae", space.sae)
         backbone = open_backbone(space.config.backbone)
@@ -54,10 +55,6 @@ def _cache_tokens(space: Workspace, backbone: Backbone, run: Stage) -> Path:
         for source in space.config.sae.train_on
         for shard in space.pair_shards(space.claim_of(source))
     ]
-    if not plan:
-        raise ValueError(
-            f"the lake {space.config.lake} has no images to train on; run the stage sample first."
-        )
     folder = space.folder / "tokens" / fingerprint(space.sae, backbone.fingerprint())
     writer = TokenWriter(folder, backbone.d_model, backbone=backbone.id, preprocessing=backbone.preprocessing)
     numbers = {shard.id: number for number, (_, shard) in enumerate(plan)}

@@ -128,7 +128,9 @@ def _word_loss(found: torch.Tensor, targets: torch.Tensor, rates: torch.Tensor) 
     So a rare "red star" weighs as much as "on a", which says nothing of the picture.
     """
     surprise = F.binary_cross_entropy_with_logits(found, targets, reduction="none").mean(0)
-    return (surprise / -torch.special.xlogy(rates, rates).add(torch.special.xlogy(1 - rates, 1 - rates))).mean()
+    return (
+        surprise / -torch.special.xlogy(rates, rates).add(torch.special.xlogy(1 - rates, 1 - rates))
+    ).mean()
 
 
 def _train_teacher(corpus: Corpus, targets: torch.Tensor, folder: Path) -> Teacher:

@@ -56,6 +56,7 @@ def test_the_papers_preset_matches_the_papers_set_up():
         (("n_pairs = 8", 'n_pairs = "many"'), "dataset.n_pairs = 'many' is wrong"),
         (('kind = "world"\n', ""), "'dataset.kind' is missing"),
         (("[dataset]", "[dataset"), "is not valid TOML"),
+        (("[backbone]", '[sae]\ntrain_on = ["fake"]\n[backbone]'), "sae.train_on names 'fake'"),
         (('name = "tiny-sd"', 'name = "real"'), "cannot be called 'real'"),
         (('name = "tiny-sd"', 'name = "a"\n[[generators]]\nname = "a"'), "two generators are called 'a'"),
     ],

@@ -161,6 +161,14 @@ def test_two_runs_on_one_lake_at_once(small, tmp_path):
     assert pipeline("sample", str(small), "--lake", str(tmp_path)).returncode == 0
 
 
+def test_encoding_waits_for_the_images(small, tmp_path):
+    """Else a generator whose images are still missing would count as encoded for ever."""
+    assert pipeline("sample", str(small), "--lake", str(tmp_path)).returncode == 0
+    done = pipeline("encode", str(small), "--lake", str(tmp_path))
+    assert done.returncode == 2 and "run the stage generate first" in done.stderr
+    assert read(tmp_path, "codes").is_empty()
+
+
 def test_growing_the_sample_keeps_what_is_there(small, tmp_path):
     for n_pairs in (20, 40):
         done = pipeline("sample", str(small), "--lake", str(tmp_path), "--set", f"dataset.n_pairs={n_pairs}")
