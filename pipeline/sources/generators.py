@@ -89,7 +89,7 @@ def _paper(source: str, **options: Any) -> GeneratorSpec:
 
 
 def _tiny(name: str, **options: Any) -> GeneratorSpec:
-    size = {"width": 64, "height": 64, "steps": 20, "guidance": 3.0}
+    size = {"width": 64, "height": 64, "steps": 12, "guidance": 3.0}
     return GeneratorSpec.model_validate({"source": str(WEIGHTS / name)} | size | options)
 
 
