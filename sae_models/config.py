@@ -94,7 +94,7 @@ class TrainingConfig:
     second_moment: float = 0.999  # AdamW's beta_2, the memory of squared gradients
     weight_decay: float = 0.0  # AdamW's, per unit of learning rate
     gradient_clip: float = 1.0  # largest norm of the whole gradient; 0 = no clipping
-    auxiliary_weight: float = 0.5  # weight of the loss that revives dead codes; 1/32 elsewhere leaves more dead
+    auxiliary_weight: float = 1 / 32  # weight of the loss that revives dead codes
     auxiliary_k: int = 0  # dead codes that rebuild the residual of one token; 0 = d_model // 2
     dead_after: int = 100_000  # tokens without firing after which a code counts as dead in training
     resample_every: int = 0  # steps between moves of dead codes to badly rebuilt tokens; 0 = never
