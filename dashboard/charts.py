@@ -95,10 +95,8 @@ def difference_histogram(
     values: npt.ArrayLike,
     form: str = "ratio",
     mode: Mode = "light",
-    low: float = theme.SUPPRESSED_BELOW,
-    high: float = theme.EXAGGERATED_ABOVE,
 ) -> Figure:
-    """How many concepts have which energy difference, with the two thresholds and the aligned centre."""
+    """How many concepts have which energy difference, with the aligned centre."""
     bins = histogram(values)
     colours = [theme.hex_colour(rgb) for rgb in theme.diverging(bins["middle"].to_numpy(), mode)]
     bins = bins.with_columns(colour=pl.Series(colours))
@@ -119,19 +117,8 @@ def difference_histogram(
             ],
         )
     )
-    marks = pl.DataFrame({"at": [low, theme.ALIGNED, high], "dash": ["threshold", "aligned", "threshold"]})
-    rules = (
-        alt.Chart(marks)
-        .mark_rule(color=theme.ink(mode, "muted"))
-        .encode(
-            x="at:Q",
-            strokeDash=alt.StrokeDash(
-                "dash:N",
-                scale=alt.Scale(domain=["threshold", "aligned"], range=[[4, 4], [1, 0]]),
-                legend=None,
-            ),
-        )
-    )
+    centre = alt.Chart(pl.DataFrame({"at": [theme.ALIGNED]}))
+    rules = centre.mark_rule(color=theme.ink(mode, "muted")).encode(x="at:Q")
     return alt.layer(bars, rules).properties(height=320)
 
 

@@ -19,7 +19,6 @@ Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
 ALIGNED = 0.5
-SUPPRESSED_BELOW, EXAGGERATED_ABOVE = 0.1, 0.9
 N_STEPS = 257  # odd, so that 0.5 has a step of its own
 
 # OKLCH (lightness, chroma, hue in degrees): the two ends mirror each other around the neutral centre.
