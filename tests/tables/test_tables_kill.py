@@ -33,9 +33,9 @@ import os, sys, time
 from tables import TableStore
 with TableStore(sys.argv[1]).lock():
     child = os.fork() if sys.argv[2] == "fork" else None
-    if child == 0:
-        time.sleep(60)
-    print(child or 0, flush=True)
+    if child != 0 and sys.argv[2] == "fork":
+        time.sleep(60)  # the child speaks up itself, once it runs
+    print(os.getpid() if child == 0 else 0, flush=True)
     time.sleep(60)
 """
 
