@@ -102,7 +102,8 @@ def repeats(draw: Draw) -> int:
         real = np.asarray(world.image(pair_id), float)
         rng = np.random.default_rng([3, pair_id])
         fresh = [np.asarray(render(world.scene(pair_id), rng), float) for _ in range(20)]
-        count += np.abs(image - real).mean() < min(np.abs(other - real).mean() for other in fresh)
+        nearest = min(np.abs(other - real).mean() for other in fresh)
+        count += bool(np.abs(image - real).mean() < nearest)
     return count
 
 
