@@ -33,5 +33,5 @@ def test_a_figure_that_is_no_number_never_holds():
 
 
 def test_an_unknown_benchmark_names_the_known_ones():
-    with pytest.raises(ValueError, match="unknown benchmark 'wrld'.*world"):
+    with pytest.raises(ValueError, match=r"unknown benchmark 'wrld'.*world"):
         run_benchmark("wrld")
