@@ -148,7 +148,7 @@ TABLES: dict[str, Table] = {
                 "generator": TEXT,
                 "concept_id": I32,
                 "n_pairs": I64,
-                "n_fired_real": I64,  # images in which the concept fires
+                "n_fired_real": I64,  # pairs in which the concept fires on that side
                 "n_fired_gen": I64,
                 "energy_real": F64,
                 "energy_gen": F64,
@@ -157,17 +157,124 @@ TABLES: dict[str, Table] = {
                 "relative": F64,  # sigmoid(rel / T), 0.5 when aligned
                 "ratio": F64,  # energy_gen / (energy_gen + energy_real), 0.5 when aligned
                 "form": TEXT,  # the form that low, high and label speak of
-                "low": F64,
+                "low": F64,  # 95% interval of the difference in that form
                 "high": F64,
-                "p": F64,
-                "q": F64,
+                "difference_low": F64,  # of `difference`, which carries the absolute form
+                "difference_high": F64,
+                "ratio_low": F64,  # of `ratio`, which carries the relative form as well
+                "ratio_high": F64,
+                "p": F64,  # two-sided sign-flip p-value over pairs
+                "q": F64,  # Benjamini-Hochberg over the tested concepts
                 "label": TEXT,
+                "group": I32,  # of near-duplicate concepts: the id of its leader
+                "group_delta": F64,  # difference of the group's summed energies, in `form`
+                "group_low": F64,
+                "group_high": F64,
+                "group_q": F64,
+                "group_label": TEXT,
             },
             key="sae generator concept_id",
             partitions="sae",
             writers="compare",
-            # null: the concept fired on neither side (forms), or no test was run (interval, p, q)
-            nullable="absolute relative ratio low high p q",
+            # null: the concept fired on neither side (forms, interval), or was not tested (q)
+            nullable="absolute relative ratio low high ratio_low ratio_high q"
+            " group_delta group_low group_high group_q",
+        ),
+        _table(
+            "nulls",
+            "one bin of the energy differences that are seen when nothing differs",
+            {
+                "sae": TEXT,
+                "generator": TEXT,  # over whose pairs
+                "kind": TEXT,  # real: halves of the real images; self: two drawings of each caption
+                "form": TEXT,
+                "bin": I32,
+                "low_edge": F64,  # of the energy difference, 0 to 1
+                "high_edge": F64,
+                "n_concepts": F64,  # mean over splits
+                "low": F64,  # 95% of the splits lie between these
+                "high": F64,
+            },
+            key="sae generator kind form bin",
+            partitions="sae",
+            writers="compare",
+        ),
+        _table(
+            "distributions",
+            "one figure of all energy differences of a generator",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "form": TEXT,
+                "statistic": TEXT,  # skewness, median, spread, share_*, blindspots_*
+                "value": F64,
+                "low": F64,
+                "high": F64,
+            },
+            key="sae generator form statistic",
+            partitions="sae",
+            writers="compare",
+        ),
+        _table(
+            "funnel",
+            "energy differences of the concepts of one range of prevalence",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "form": TEXT,
+                "bin": I32,
+                "prevalence_low": F64,  # share of pairs, 0 to 1
+                "prevalence_high": F64,
+                "n_concepts": I64,
+                "median": F64,
+                "null_low": F64,  # between these lie 95% of the differences that noise alone makes
+                "null_high": F64,
+            },
+            key="sae generator form bin",
+            partitions="sae",
+            writers="compare",
+        ),
+        _table(
+            "agreements",
+            "one figure of how far two generators share their differences",
+            {
+                "sae": TEXT,
+                "generator_a": TEXT,
+                "generator_b": TEXT,
+                "statistic": TEXT,  # pearson, spearman; jaccard_suppressed, jaccard_exaggerated
+                "value": F64,
+                "low": F64,
+                "high": F64,
+            },
+            key="sae generator_a generator_b statistic",
+            partitions="sae",
+            writers="compare",
+            nullable="low high",
+        ),
+        _table(
+            "caption_differences",
+            "one named concept for one generator, where captions mention it and where they do not",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "concept_id": I32,
+                "word": TEXT,
+                "form": TEXT,
+                "n_mentioned": I64,  # pairs
+                "mentioned": F64,  # energy difference among them
+                "mentioned_low": F64,
+                "mentioned_high": F64,
+                "mentioned_p": F64,
+                "n_rest": I64,
+                "rest": F64,
+                "rest_low": F64,
+                "rest_high": F64,
+                "rest_p": F64,
+            },
+            key="sae generator concept_id",
+            partitions="sae",
+            writers="compare",
+            nullable="mentioned mentioned_low mentioned_high rest rest_low rest_high",
         ),
         _table(
             "top_images",
@@ -242,7 +349,7 @@ TABLES: dict[str, Table] = {
                 "name": TEXT,  # null where the evidence is thin
                 "words": pl.List(TEXT),  # over-represented caption words, best first
                 "confidence": F64,  # log-odds z score of the first word
-                "group": I32,  # near-duplicate concepts share a group
+                "group": I32,  # near-duplicate concepts share it: the id of the most frequent of them
                 "neighbours": pl.List(I32),  # nearest atoms by cosine, best first
                 "neighbour_cosine": pl.List(F32),
                 "dead": pl.Boolean,  # never fired in the real images
@@ -250,7 +357,7 @@ TABLES: dict[str, Table] = {
             key="sae concept_id",
             partitions="sae",
             writers="name",
-            nullable="name confidence group",
+            nullable="name confidence",
         ),
         _table(
             "layout",

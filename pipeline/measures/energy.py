@@ -12,6 +12,7 @@ from scipy.special import expit
 
 Form = Literal["absolute", "relative", "ratio"]
 FORMS: tuple[Form, ...] = ("absolute", "relative", "ratio")
+TEMPERATURE = {"absolute": 0.8, "relative": 0.4}  # the published ones
 
 
 @dataclass(frozen=True)
@@ -83,35 +84,14 @@ def energy_difference(
         )
     total = real + gen
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = (gen - real) / total
-    if form == "absolute":
-        result = expit((gen - real) / (0.8 if temperature is None else temperature))
-    elif form == "relative":
-        result = expit(relative / (0.4 if temperature is None else temperature))
-    elif form == "ratio":
-        result = (1 + relative) / 2
-    else:
+        value = gen - real if form == "absolute" else (gen - real) / total
+    return np.where(total > 0, on_scale(value, form, temperature), np.nan)
+
+
+def on_scale(value: np.ndarray, form: Form, temperature: float | None = None) -> np.ndarray:
+    """A difference of energies (`absolute`) or of their relative sizes (the others) on the 0 to 1 scale."""
+    if form not in FORMS:
         raise ValueError(f"unknown form {form!r} of the energy difference; write one of {', '.join(FORMS)}")
-    return np.where(total > 0, result, np.nan)
-
-
-def label_concepts(
-    delta: np.ndarray,
-    n_fired_real: np.ndarray,
-    n_fired_gen: np.ndarray,
-    *,
-    suppressed_below: float = 0.1,
-    exaggerated_above: float = 0.9,
-    least_images: int = 5,
-) -> np.ndarray:
-    """Labels by threshold, shape (n_concepts,) of str.
-
-    A concept that fires in fewer than `least_images` images on both sides, or nowhere, is `uncertain`,
-    whatever its energies say.
-    """
-    thin = (np.maximum(n_fired_real, n_fired_gen) < least_images) | np.isnan(delta)
-    return np.select(
-        [thin, delta < suppressed_below, delta > exaggerated_above],
-        ["uncertain", "suppressed", "exaggerated"],
-        default="aligned",
-    )
+    if form == "ratio":
+        return (1 + value) / 2
+    return expit(value / (TEMPERATURE[form] if temperature is None else temperature))

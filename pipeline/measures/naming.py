@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+WORD = r"(?u)\b\w[\w'-]+\b"  # what counts as a word of a caption
+
 
 @dataclass(frozen=True)
 class Evidence:

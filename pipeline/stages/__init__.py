@@ -13,10 +13,10 @@ STAGES: dict[str, tuple[str, str]] = {
     "generate": ("generate", "Draw an image for every caption with every generator."),
     "train-sae": ("train_sae", "Train the sparse autoencoder that defines the concepts."),
     "encode": ("encode", "Turn images into codes and energies of concepts."),
+    "name": ("name", "Name concepts from captions."),
     "compare": ("compare", "Compare generated with real energies, concept by concept."),
     "cooccur": ("cooccur", "Count which concepts go together."),
     "datapoints": ("datapoints", "Compare every pair of a real and a generated image."),
-    "name": ("name", "Name concepts from captions."),
     "layout": ("layout", "Lay the concepts out on a map."),
 }
 

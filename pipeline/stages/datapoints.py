@@ -3,10 +3,10 @@
 Reads: `energies`, `images`. Writes: `datapoints`, one row per pair and generator.
 """
 
-import numpy as np
 import polars as pl
 from scipy import sparse
 
+from pipeline.energies import energy_matrix
 from pipeline.frames import columns_of
 from pipeline.measures import datapoints as measures
 from pipeline.workspace import Workspace
@@ -36,21 +36,6 @@ def run(space: Workspace) -> str:
             )
             run.log({f"{name}_mean_similarity": rows["similarity"].mean()})
     return f"scored the pairs of {', '.join(pending)}"
-
-
-def energy_matrix(space: Workspace, source: str, images: pl.DataFrame) -> sparse.csr_array:
-    """Energies (len(images), n_concepts), rows in the order of `images` (image_id)."""
-    order = images.select("image_id").with_row_index("row")
-    energies = (
-        space.store.scan("energies")
-        .filter((pl.col("sae") == space.sae) & (pl.col("source") == source))
-        .join(order.lazy(), on="image_id", how="inner")
-        .select("row", "concept_id", "energy")
-        .collect()
-    )
-    place = (energies["row"].to_numpy(), energies["concept_id"].to_numpy())
-    shape = (len(images), space.n_concepts())
-    return sparse.csr_array((energies["energy"].to_numpy().astype(np.float64), place), shape=shape)
 
 
 def _rows(

@@ -1,19 +1,19 @@
 """Name concepts from the captions of the real images in which they are strong.
 
-Reads: `energies`, `pairs`, the SAE. Writes: `concepts`: name, evidence words, nearest atoms, dead or not.
+Reads: `energies`, `pairs`, the SAE. Writes: `concepts`: name, evidence words, nearest atoms, group
+of near-duplicates, dead or not.
 """
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 
+from pipeline.energies import energy_matrix
 from pipeline.frames import columns_of, list_column
-from pipeline.measures.naming import Evidence, over_represented
-from pipeline.stages.datapoints import energy_matrix
+from pipeline.measures.groups import near_duplicates
+from pipeline.measures.naming import WORD, Evidence, over_represented
 from pipeline.workspace import Workspace
 from tables import REAL
-
-_WORD = r"(?u)\b\w[\w'-]+\b"
 
 
 def run(space: Workspace) -> str:
@@ -46,7 +46,7 @@ def _evidence(
         ngram_range=(1, settings.longest),
         stop_words="english",
         binary=True,
-        token_pattern=_WORD,
+        token_pattern=WORD,
     )
     try:
         terms = sparse.csr_array(counter.fit_transform(captions), dtype=np.float64)
@@ -95,6 +95,14 @@ def _rows(
     settings = space.config.name_concepts
     dictionary = load(space.sae_folder).dictionary().detach().numpy()
     neighbours, cosines = nearest_atoms(dictionary, settings.n_neighbours)
+    group = near_duplicates(
+        neighbours,
+        cosines,
+        energies,
+        least_cosine=settings.least_cosine,
+        same_cosine=settings.same_cosine,
+        least_overlap=settings.least_overlap,
+    )
     words = pl.DataFrame(
         {"concept_id": evidence.concept, "word": terms[evidence.term].astype(object), "z": evidence.z},
         schema={"concept_id": pl.Int32, "word": pl.String, "z": pl.Float64},
@@ -116,7 +124,7 @@ def _rows(
         .with_columns(
             pl.col("words").fill_null(pl.lit([], pl.List(pl.String))),
             pl.when(sure).then(pl.col("words").list.first()).alias("name"),
-            pl.lit(None, pl.Int32).alias("group"),
+            pl.Series("group", group, pl.Int32),
             pl.lit(space.sae).alias("sae"),
         )
         .select(columns_of("concepts"))

@@ -37,7 +37,12 @@ class CompareConfig(_Settings):
     temperature: float | None = Field(default=None, gt=0)  # of the sigmoid forms; none: the published one
     suppressed_below: float = Field(default=0.1, ge=0, le=0.5)  # on the form's 0 to 1 scale
     exaggerated_above: float = Field(default=0.9, ge=0.5, le=1)
-    least_images: int = Field(default=5, ge=1)  # images a concept must fire in, on either side, to be judged
+    least_images: int = Field(default=5, ge=1)  # pairs a concept must fire in, on either side, to be judged
+    level: float = Field(default=0.05, gt=0, lt=1)  # q-value below which a difference counts as real
+    n_resamples: int = Field(default=1000, ge=100)  # of the pairs, for intervals
+    n_flips: int = Field(default=1000, ge=100)  # random sign patterns of the test
+    n_splits: int = Field(default=20, ge=2)  # halvings of the real images, for the null
+    seed: int = Field(default=0, ge=0)  # of resamples, flips and splits
     n_top_images: int = Field(default=12, ge=1)  # kept per concept and image set
 
 
@@ -57,6 +62,9 @@ class NameConfig(_Settings):
     longest: int = Field(default=2, ge=1)  # words in a term
     least_z: float = Field(default=3.0, ge=0)  # standard score below which there is no name
     n_neighbours: int = Field(default=12, ge=1)  # nearest atoms kept
+    least_cosine: float = Field(default=0.7, gt=0, le=1)  # of atoms that may be duplicates, if they co-fire
+    same_cosine: float = Field(default=0.9, gt=0, le=1)  # of atoms that are duplicates anyway
+    least_overlap: float = Field(default=0.5, ge=0, le=1)  # shared over all images that either fires in
 
 
 class LayoutConfig(_Settings):

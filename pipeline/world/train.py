@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from pipeline.world import backbone, diffusion, recogniser, vae
+from pipeline.world import backbone, diffusion, reading, recogniser, vae
 from pipeline.world.corpus import Corpus
 from pipeline.world.diffusion import Denoiser, Material
 from pipeline.world.loop import Schedule, averaged, step_of
@@ -24,10 +24,9 @@ WEIGHTS = Path(__file__).parent / "weights"
 N_TRAINING = 20_000  # scenes
 N_PLANTED = 12_000
 
-# The tiny-sd in `weights` was stopped at step 1,500 of these, before its learning rate fell.
 SCHEDULES = {
-    "tiny-sd": Schedule(steps=5500, lr=1e-3, decay=0.35, warmup=200),
-    "tiny-pixart": Schedule(steps=7500, lr=1e-3, decay=0.35, warmup=200),
+    "tiny-sd": Schedule(steps=5000, lr=1e-3, decay=0.35, warmup=200),
+    "tiny-pixart": Schedule(steps=8000, lr=1e-3, decay=0.35, warmup=200),
     "tiny-suppressed": Schedule(steps=1000, lr=6e-4, decay=0.6, ema=0.995, seed=1),
     "tiny-memorised": Schedule(steps=1000, lr=6e-4, decay=0.6, ema=0.995, seed=2),
 }
@@ -47,13 +46,12 @@ class Workshop:
         model.load_state_dict(averaged(self.cache / "vae.safetensors"))
         return vae.whiten(model.eval(), Corpus(1024))
 
-    def material(self, name: str, corpus: Callable[[], Corpus]) -> Material:
+    def material(self, name: str, corpus: Corpus) -> Material:
         """A corpus as latents, kept in the cache."""
-        drawn = corpus()
-        file = self.cache / f"latents-{name}-{len(drawn)}.safetensors"
+        file = self.cache / f"latents-{name}-{len(corpus)}.safetensors"
         if not file.exists():
-            save_file({"latents": diffusion.encode(drawn, self.vae()).latents}, file)
-        return Material(load_file(file)["latents"], drawn.captions)
+            save_file({"latents": diffusion.encode(corpus, self.vae()).latents}, file)
+        return Material(load_file(file)["latents"], corpus.captions)
 
 
 def _whole() -> Corpus:
@@ -61,21 +59,23 @@ def _whole() -> Corpus:
 
 
 def _train_faithful(shop: Workshop, name: str) -> None:
-    material = shop.material("whole", _whole)
+    whole = _whole()
+    material = shop.material("whole", whole)
     torch.manual_seed(SCHEDULES[name].seed)
-    denoiser = diffusion.BUILDERS[name](material.captions)
+    denoiser = diffusion.BUILDERS[name](whole.captions)
+    reading.teach(denoiser, whole.captions, whole.scenes, shop.cache, name)
     diffusion.train(denoiser, material, SCHEDULES[name], shop.cache, name)
     _write_generator(shop, name, denoiser)
 
 
 def _train_faulty(shop: Workshop, name: str) -> None:
-    whole = shop.material("whole", _whole)
+    whole = shop.material("whole", _whole())
     denoiser = diffusion.BUILDERS[PARENT[name]](whole.captions)
     denoiser.load_state_dict(averaged(shop.cache / f"{PARENT[name]}.safetensors"))
     if name == "tiny-suppressed":
-        material = shop.material("planted", lambda: Corpus(N_PLANTED, seed=1, alter=plant))
+        material = shop.material("planted", Corpus(N_PLANTED, seed=1, alter=plant))
     else:
-        few = shop.material("memorised", memorised_corpus)
+        few = shop.material("memorised", memorised_corpus())
         times = len(whole.captions) // len(few.captions)  # half of what it sees are the repeated pairs
         material = Material(
             torch.cat([few.latents.repeat(times, 1, 1, 1), whole.latents]),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.measures.energy import FORMS, energy_difference, image_energies, label_concepts
+from pipeline.measures.energy import FORMS, energy_difference, image_energies
 
 # image, token, concept, code. Concept 3 never fires.
 CODES = np.array(
@@ -114,9 +114,3 @@ def test_negative_or_missing_energies_are_refused():
             energy_difference(np.array([bad]), np.array([1.0]), "ratio")
     with pytest.raises(ValueError, match="absolute, relative, ratio"):
         energy_difference(np.ones(1), np.ones(1), "odd")
-
-
-def test_labels_by_threshold_and_least_evidence():
-    delta = np.array([0.05, 0.95, 0.5, 0.05, np.nan, 0.1])
-    labels = label_concepts(delta, np.array([9, 0, 9, 4, 0, 9]), np.array([0, 9, 9, 4, 0, 9]))
-    assert labels.tolist() == ["suppressed", "exaggerated", "aligned", "uncertain", "uncertain", "aligned"]

@@ -1,0 +1,277 @@
+"""One generator against the real images: every table of it from the energies of the pairs that have both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from tqdm import tqdm
+
+from pipeline.energies import pair_energies
+from pipeline.frames import columns_of, schema_of
+from pipeline.measures import distribution, nulls
+from pipeline.measures.energy import FORMS
+from pipeline.measures.evidence import Evidence, bootstrap_weights, label_concepts, weigh
+from pipeline.measures.groups import grouped
+from pipeline.measures.naming import WORD
+from pipeline.stages.settings import CompareConfig
+from pipeline.workspace import Workspace
+from tables import LABELS, REAL
+
+N_BINS = 40  # of the energy difference, in histograms
+_N_SHAPES = 200  # resamples for figures of the whole distribution
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows per table that `compare` writes for one generator."""
+
+    frames: dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Energies of the same pairs on both sides."""
+
+    pairs: pl.DataFrame  # pair_id, caption
+    real: sparse.csr_array  # (n_pairs, n_concepts)
+    gen: sparse.csr_array
+
+
+def compare_energies(space: Workspace, generator: str, bar: tqdm | None = None) -> Comparison:
+    """Everything that is known of one generator."""
+    settings = space.config.compare
+    sides = _sides(space, generator)
+    concepts = space.store.scan("concepts").filter(pl.col("sae") == space.sae).sort("concept_id").collect()
+    judge = partial(
+        weigh,
+        n_resamples=settings.n_resamples,
+        n_flips=settings.n_flips,
+        least_images=settings.least_images,
+        seed=settings.seed,
+        progress=bar.update if bar is not None else None,
+    )
+    alone = judge(sides.real, sides.gen)
+    group = concepts["group"].to_numpy()
+    together = judge(grouped(sides.real, group), grouped(sides.gen, group))
+    frames = {
+        "energy_differences": _difference_rows(settings, alone, together, group, len(sides.pairs)),
+        "caption_differences": _caption_rows(settings, judge, sides, concepts),
+        **_whole_rows(space, generator, sides, alone),
+    }
+    named = (pl.lit(space.sae).alias("sae"), pl.lit(generator).alias("generator"))
+    return Comparison(
+        {
+            table: frame.with_columns(*named).select(columns_of(table)).cast(pl.Schema(schema_of(table)))
+            for table, frame in frames.items()
+        }
+    )
+
+
+def _sides(space: Workspace, generator: str) -> _Sides:
+    both = space.live_images(REAL).select("pair_id").unique()
+    both = both.join(space.live_images(generator).select("pair_id").unique(), on="pair_id", how="semi")
+    pairs = space.pairs().join(both, on="pair_id", how="semi", maintain_order="left")
+    if pairs.is_empty():
+        raise ValueError(
+            f"no pair has both a real image and one of {generator}; look at the status and error columns of"
+            " the images table."
+        )
+    return _Sides(pairs, pair_energies(space, REAL, pairs), pair_energies(space, generator, pairs))
+
+
+def _null(values: np.ndarray) -> pl.Series:
+    """NaN, for what does not exist, is null in a table."""
+    return pl.Series(values, dtype=pl.Float64).fill_nan(None)
+
+
+def _labels(settings: CompareConfig, evidence: Evidence) -> np.ndarray:
+    return label_concepts(
+        evidence.delta(settings.form, settings.temperature),
+        *evidence.interval(settings.form, settings.temperature),
+        evidence.q,
+        suppressed_below=settings.suppressed_below,
+        exaggerated_above=settings.exaggerated_above,
+        level=settings.level,
+    )
+
+
+def _difference_rows(
+    settings: CompareConfig, alone: Evidence, together: Evidence, group: np.ndarray, n_pairs: int
+) -> pl.DataFrame:
+    low, high = alone.interval(settings.form, settings.temperature)
+    ratio_low, ratio_high = alone.interval("ratio")
+    group_low, group_high = (end[group] for end in together.interval(settings.form, settings.temperature))
+    columns: dict[str, object] = {
+        "concept_id": np.arange(len(group), dtype=np.int32),
+        "n_pairs": np.full(len(group), n_pairs),
+        "n_fired_real": alone.n_fired_real,
+        "n_fired_gen": alone.n_fired_gen,
+        "energy_real": alone.energy_real,
+        "energy_gen": alone.energy_gen,
+        "difference": alone.energy_gen - alone.energy_real,
+        **{form: _null(alone.delta(form, _temperature(settings, form))) for form in FORMS},
+        "low": _null(low),
+        "high": _null(high),
+        "difference_low": alone.difference_low,
+        "difference_high": alone.difference_high,
+        "ratio_low": _null(ratio_low),
+        "ratio_high": _null(ratio_high),
+        "p": alone.p,
+        "q": _null(alone.q),
+        "label": _labels(settings, alone),
+        "group": group,
+        "group_delta": _null(together.delta(settings.form, settings.temperature)[group]),
+        "group_low": _null(group_low),
+        "group_high": _null(group_high),
+        "group_q": _null(together.q[group]),
+        "group_label": _labels(settings, together)[group],
+    }
+    return pl.DataFrame(columns).with_columns(pl.lit(settings.form).alias("form"))
+
+
+def _temperature(settings: CompareConfig, form: str) -> float | None:
+    return settings.temperature if form == settings.form else None
+
+
+def _caption_rows(settings: CompareConfig, judge, sides: _Sides, concepts: pl.DataFrame) -> pl.DataFrame:
+    """Energy differences of named concepts among the pairs whose caption has the name, and among the rest."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    named = concepts.filter(pl.col("name").is_not_null())
+    words = named["name"].unique().sort().to_list()
+    if not words:
+        return pl.DataFrame(schema=schema_of("caption_differences"))
+    longest = max(len(word.split()) for word in words)
+    counter = CountVectorizer(vocabulary=words, ngram_range=(1, longest), binary=True, token_pattern=WORD)
+    mentions = sparse.csc_array(counter.fit_transform(sides.pairs["caption"].to_list()), dtype=np.float64)
+    column = {word: index for index, word in enumerate(words)}
+    ids = named["concept_id"].to_numpy()
+    asked = sparse.csr_array(mentions[:, [column[word] for word in named["name"]]])
+    n_pairs, n_asked = len(sides.pairs), np.asarray(asked.sum(0)).ravel()
+    rows: dict[str, object] = {"concept_id": ids, "word": named["name"], "n_mentioned": n_asked.astype(int)}
+    rows["n_rest"] = (n_pairs - n_asked).astype(int)
+    parts = [side[:, ids] for side in (sides.real, sides.gen)]
+    inside = [sparse.csr_array(part * asked) for part in parts]
+    outside = [sparse.csr_array(part - within) for part, within in zip(parts, inside, strict=True)]
+    for name, two, n in (("mentioned", inside, n_asked), ("rest", outside, n_pairs - n_asked)):
+        # Means are over all pairs; scaled up they are means over the part.
+        scale = (n_pairs / np.maximum(n, 1))[None, :]
+        evidence = judge(*(sparse.csr_array(side * scale) for side in two))
+        low, high = evidence.interval(settings.form, settings.temperature)
+        rows[name] = _null(evidence.delta(settings.form, settings.temperature))
+        rows[f"{name}_low"], rows[f"{name}_high"] = _null(low), _null(high)
+        rows[f"{name}_p"] = evidence.p
+    return pl.DataFrame(rows).with_columns(pl.lit(settings.form).alias("form"))
+
+
+def _whole_rows(
+    space: Workspace, generator: str, sides: _Sides, evidence: Evidence
+) -> dict[str, pl.DataFrame]:
+    """`nulls`, `distributions` and `funnel` of the tested concepts, each in every form."""
+    settings, n_pairs, tested = space.config.compare, len(sides.pairs), evidence.tested
+    chance = {"n_splits": settings.n_splits, "seed": settings.seed}
+    halves = nulls.split_null(sides.real, sides.gen, **chance) if n_pairs > 1 else None
+    twice = _drawn_twice(space, generator, sides.pairs, chance)
+    swapped = nulls.self_null(sides.real, sides.gen, **chance)
+    weights = bootstrap_weights(n_pairs, _N_SHAPES, np.random.default_rng(settings.seed))
+    resampled = distribution.resample(sides.real, sides.gen, weights)
+    prevalence = np.maximum(evidence.n_fired_real, evidence.n_fired_gen)[tested] / n_pairs
+    edges = (settings.suppressed_below, settings.exaggerated_above)
+    rows: dict[str, list[pl.DataFrame]] = {"nulls": [], "distributions": [], "funnel": []}
+    for form in FORMS:
+        scale = (form, _temperature(settings, form))
+        delta = evidence.delta(*scale)[tested]
+        estimates = distribution.shape_of(delta, resampled.delta(*scale)[tested], *edges)
+        if halves is not None:
+            estimates += _excess(halves.delta_drawn(*scale)[tested], halves.delta(*scale)[tested], edges)
+            rows["nulls"].append(_bins(halves.delta(*scale)[tested], form, "real"))
+        if twice is not None:
+            rows["nulls"].append(_bins(twice.delta(*scale)[tested], form, "self"))
+        rows["distributions"].append(_estimate_rows(estimates, form))
+        bent = distribution.funnel(delta, swapped.delta(*scale)[tested], prevalence)
+        columns = {"form": [form] * len(bent.median), "bin": np.arange(len(bent.median)), **vars(bent)}
+        rows["funnel"].append(pl.DataFrame(columns))
+    return {
+        table: pl.concat(parts) if parts else pl.DataFrame(schema=schema_of(table))
+        for table, parts in rows.items()
+    }
+
+
+def _drawn_twice(space: Workspace, generator: str, pairs: pl.DataFrame, chance: dict) -> nulls.Null | None:
+    """The generator against itself, where it drew captions twice."""
+    first, second = (pair_energies(space, generator, pairs, seed_index) for seed_index in (0, 1))
+    return nulls.self_null(first, second, **chance) if second.nnz else None
+
+
+def _excess(seen: np.ndarray, chance: np.ndarray, edges: tuple[float, float]) -> list[distribution.Estimate]:
+    """Concepts beyond a threshold over halves of the pairs: seen in generated images, and by chance."""
+    n_seen, n_chance = nulls.beyond(seen, *edges), nulls.beyond(chance, *edges)
+    counts = {"seen": n_seen, "chance": n_chance, "excess": n_seen - n_chance}
+    return [distribution.Estimate(f"blindspots_{name}", *nulls.spread(n)) for name, n in counts.items()]
+
+
+def _bins(delta: np.ndarray, form: str, kind: str) -> pl.DataFrame:
+    """Histogram of (n_concepts, n_splits) energy differences: mean and range over the splits."""
+    edges = np.linspace(0, 1, N_BINS + 1)
+    counts = np.stack([np.histogram(split[~np.isnan(split)], edges)[0] for split in delta.T])
+    low, high = np.percentile(counts, [2.5, 97.5], axis=0)
+    return pl.DataFrame(
+        {
+            "kind": [kind] * N_BINS,
+            "form": [form] * N_BINS,
+            "bin": np.arange(N_BINS),
+            "low_edge": edges[:-1],
+            "high_edge": edges[1:],
+            "n_concepts": counts.mean(0),
+            "low": low,
+            "high": high,
+        }
+    )
+
+
+def _estimate_rows(estimates: Sequence[distribution.Estimate], form: str) -> pl.DataFrame:
+    rows = [(form, e.name, e.value, e.low, e.high) for e in estimates]
+    kinds = {"form": pl.String, "statistic": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
+    return pl.DataFrame(rows, schema=kinds, orient="row")
+
+
+def agreement_rows(space: Workspace, a: str, b: str) -> pl.DataFrame:
+    """Rows of `agreements` for two generators, over the pairs that both drew.
+
+    Correlations are those of the relative difference over concepts that were tested for both; the overlap of
+    blindspots is by label.
+    """
+    settings = space.config.compare
+    one, other = _sides(space, a), _sides(space, b)
+    shared = one.pairs.join(other.pairs, on="pair_id", how="semi", maintain_order="left")
+    rows: list[tuple[str, float, float | None, float | None]] = []
+    stored = (
+        space.store.scan("energy_differences")
+        .filter(pl.col("sae") == space.sae)
+        .select("generator", "concept_id", "label", "q")
+        .sort("concept_id")
+        .collect()
+    )
+    labels = {name: stored.filter(pl.col("generator") == name) for name in (a, b)}
+    if len(shared):
+        weights = bootstrap_weights(len(shared), _N_SHAPES, np.random.default_rng(settings.seed))
+        tested = np.all([labels[name]["q"].is_not_null().to_numpy() for name in (a, b)], axis=0)
+        whole = np.full((len(shared), 1), 1 / len(shared), np.float32)
+        views = []
+        for name in (a, b):
+            real, gen = (pair_energies(space, source, shared)[:, tested] for source in (REAL, name))
+            views.append(distribution.resample(real, gen, np.hstack([whole, weights])).delta("ratio"))
+        found = distribution.correlation(views[0][:, 0], views[1][:, 0], views[0][:, 1:], views[1][:, 1:])
+        rows += [(e.name, e.value, e.low, e.high) for e in found]
+    for label in LABELS[:2]:
+        share = distribution.jaccard(*((labels[name]["label"] == label).to_numpy() for name in (a, b)))
+        if not np.isnan(share):
+            rows.append((f"jaccard_{label}", share, None, None))
+    kinds = {"statistic": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
+    frame = pl.DataFrame(rows, schema=kinds, orient="row").with_columns(
+        pl.lit(space.sae).alias("sae"), pl.lit(a).alias("generator_a"), pl.lit(b).alias("generator_b")
+    )
+    return frame.select(columns_of("agreements"))
