@@ -95,8 +95,13 @@ def difference_histogram(
     values: npt.ArrayLike,
     form: str = "ratio",
     mode: Mode = "light",
+    null: pl.DataFrame | None = None,
 ) -> Figure:
-    """How many concepts have which energy difference, with the aligned centre."""
+    """How many concepts have which energy difference, with the aligned centre.
+
+    `null` has low_edge, high_edge, n_concepts, low, high: how many there are in each bin when halves of the
+    real images are compared with each other. It is drawn as a dotted outline.
+    """
     bins = histogram(values)
     colours = [theme.hex_colour(rgb) for rgb in theme.diverging(bins["middle"].to_numpy(), mode)]
     bins = bins.with_columns(colour=pl.Series(colours))
@@ -119,7 +124,17 @@ def difference_histogram(
     )
     centre = alt.Chart(pl.DataFrame({"at": [theme.ALIGNED]}))
     rules = centre.mark_rule(color=theme.ink(mode, "muted")).encode(x="at:Q")
-    return alt.layer(bars, rules).properties(height=320)
+    if null is None or null.is_empty():
+        return alt.layer(bars, rules).properties(height=320)
+    last = null.select(
+        pl.col("high_edge").alias("low_edge"), pl.col("high_edge"), pl.lit(0.0).alias("n_concepts")
+    )
+    outline = (
+        alt.Chart(pl.concat([null.select(last.columns), last.tail(1)]))
+        .mark_line(interpolate="step-after", strokeDash=[3, 2], color=theme.ink(mode), strokeWidth=1.5)
+        .encode(x="low_edge:Q", y="n_concepts:Q")
+    )
+    return alt.layer(bars, rules, outline).properties(height=320)
 
 
 def generator_dots(numbers: pl.DataFrame, form: str = "ratio", mode: Mode = "light") -> Figure:

@@ -172,6 +172,40 @@ def numbers_table(numbers: pl.DataFrame, form: str) -> None:
     )
 
 
+def caption_table(rows: pl.DataFrame) -> None:
+    """A named concept where captions mention its name, and where they do not."""
+    if rows.is_empty():
+        return
+    word, form = theme.one_line(rows["word"][0], 40), rows["form"][0]
+    spans = [
+        [theme.interval(*ends) for ends in rows.select(f"{part}_low", f"{part}_high").iter_rows()]
+        for part in ("mentioned", "rest")
+    ]
+    st.dataframe(
+        rows.select(
+            "generator",
+            pl.col("n_mentioned").alias("pairs that say it"),
+            pl.col("mentioned").alias("difference there"),
+            pl.Series("interval there", spans[0], dtype=pl.String),
+            pl.col("n_rest").alias("other pairs"),
+            pl.col("rest").alias("difference elsewhere"),
+            pl.Series("interval elsewhere", spans[1], dtype=pl.String),
+        ),
+        hide_index=True,
+        height="content",
+        alt="Energy difference by caption mention",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3f")
+            for name in ("difference there", "difference elsewhere")
+        },
+    )
+    st.caption(
+        f"**How to read it.** The {theme.plain(form)} form over the pairs whose caption says"
+        f" “{theme.plain(word)}”, and over all others: does the generator fail when it is asked, or does the"
+        " concept fail to appear unasked?"
+    )
+
+
 def neighbour_links(now: Selection, frame: pl.DataFrame, row: Mapping[str, Any], limit: int = 8) -> None:
     """Links to the concepts whose atoms are nearest, with the cosine."""
     near = list(zip(row["neighbours"] or [], row["neighbour_cosine"] or [], strict=False))[:limit]

@@ -13,6 +13,7 @@ import streamlit as st
 from dashboard import access, maps, pictures
 from dashboard.access import by_version, runs, store
 from dashboard.theme import Mode
+from pipeline.measures.energy import on_scale
 from tables.schemas import OK, REAL
 
 MAX_HITS = 30
@@ -152,6 +153,47 @@ def label_counts(lake: str, sae: str) -> pl.DataFrame:
         .sort("generator", "label")
         .collect()
     )
+
+
+def in_form(frame: pl.DataFrame, form: str) -> pl.DataFrame:
+    """Rows of `energy_differences` with `low`, `high` and `form` of another form.
+
+    The ratio's interval carries the relative form, the difference's the absolute one; both with the published
+    temperature.
+    """
+    if form == "absolute":
+        ends = [on_scale(frame[f"difference_{end}"].to_numpy(), "absolute") for end in ("low", "high")]
+    else:
+        ratios = [frame[f"ratio_{end}"].cast(pl.Float64).to_numpy() for end in ("low", "high")]
+        ends = ratios if form == "ratio" else [on_scale(2 * ratio - 1, "relative") for ratio in ratios]
+    stored = pl.col("form") == form
+    fires = pl.col(form).is_not_null()
+    return frame.with_columns(
+        pl.when(stored).then(name).when(fires).then(pl.Series(name, end).fill_nan(None)).alias(name)
+        for name, end in zip(("low", "high"), ends, strict=True)
+    ).with_columns(pl.when(pl.col("form").is_not_null()).then(pl.lit(form)).alias("form"))
+
+
+@by_version("nulls")
+def null_bins(lake: str, sae: str, generator: str, form: str) -> pl.DataFrame:
+    """Energy differences of halves of the real images, by bin: low_edge, high_edge, n_concepts, low, high."""
+    mine = (pl.col("generator") == generator) & (pl.col("form") == form) & (pl.col("kind") == "real")
+    rows = _of(lake, "nulls", sae).filter(mine).sort("bin")
+    return rows.select("low_edge", "high_edge", "n_concepts", "low", "high").collect()
+
+
+@by_version("distributions")
+def statistics(lake: str, sae: str, form: str) -> pl.DataFrame:
+    """Figures of all energy differences of every generator: generator, statistic, value, low, high."""
+    rows = _of(lake, "distributions", sae).filter(pl.col("form") == form).sort("generator", "statistic")
+    return rows.select("generator", "statistic", "value", "low", "high").collect()
+
+
+@by_version("caption_differences")
+def caption_difference(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
+    """One concept where captions mention it and where they do not, per generator; empty without a name."""
+    rows = _of(lake, "caption_differences", sae).filter(pl.col("concept_id") == concept_id)
+    return rows.drop("sae", "run_id", "concept_id").sort("generator").collect()
 
 
 @by_version("concepts", "layout", "concept_stats", "energy_differences")

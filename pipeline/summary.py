@@ -24,9 +24,31 @@ def summarise(space: Workspace) -> str:
             f"{generator.name}: {rows['n_pairs'][0] if len(rows) else 0} pairs, {n_images} images; "
             + ", ".join(f"{counts[label]} {label}" for label in LABELS)
         )
+        lines += _excess(space, generator.name)
         for label in LABELS[:2]:
             lines.append(f"  {label:<12}" + (_leaders(rows, label, names) or "none"))
     return "\n".join(lines)
+
+
+def _excess(space: Workspace, generator: str) -> list[str]:
+    """How many concepts lie beyond the thresholds, beside what chance puts there."""
+    rows = space.store.scan("distributions").filter(
+        (pl.col("sae") == space.sae)
+        & (pl.col("generator") == generator)
+        & (pl.col("form") == space.config.compare.form)
+        & pl.col("statistic").str.starts_with("blindspots_")
+    )
+    found = {
+        row["statistic"].removeprefix("blindspots_"): row for row in rows.collect().iter_rows(named=True)
+    }
+    if not found:
+        return []
+    excess = found["excess"]
+    return [
+        f"  beyond a threshold on half of the pairs: {found['seen']['value']:.1f} concepts, by chance"
+        f" {found['chance']['value']:.1f}; excess {excess['value']:.1f}"
+        f" ({excess['low']:.1f} to {excess['high']:.1f})"
+    ]
 
 
 def leaders(rows: pl.DataFrame, label: str) -> pl.DataFrame:
@@ -42,8 +64,8 @@ def _leaders(rows: pl.DataFrame, label: str, names: dict[int, str]) -> str:
     form = rows["form"][0] if len(rows) else "ratio"
     top = leaders(rows, label).head(TOP)
     return ", ".join(
-        f"{names.get(concept) or 'concept'} #{concept} ({delta:.2f})"
-        for concept, delta in top.select("concept_id", form).iter_rows()
+        f"{names.get(concept) or 'concept'} #{concept} ({delta:.2f}, {low:.2f} to {high:.2f})"
+        for concept, delta, low, high in top.select("concept_id", form, "low", "high").iter_rows()
     )
 
 

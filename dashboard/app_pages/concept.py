@@ -14,7 +14,7 @@ row = frame.filter(pl.col("concept_id") == concept_id).row(0, named=True)
 concepts.concept_header(now, row)
 
 st.header("In every generator", anchor=False)
-numbers = queries.concept_numbers(now.lake, now.sae, concept_id)
+numbers = queries.in_form(queries.concept_numbers(now.lake, now.sae, concept_id), now.form)
 if numbers.is_empty():
     components.empty_table("energy_differences", now.lake)
 else:
@@ -25,6 +25,7 @@ else:
     with table:
         concepts.numbers_table(numbers, now.form)
     components.reading(now.form)
+    concepts.caption_table(queries.caption_difference(now.lake, now.sae, concept_id))
 
 cards.concept_images(now, concept_id)
 

@@ -25,13 +25,17 @@ frame = now.compared()
 components.label_reading(frame)
 
 st.header(theme.plain(f"Energy differences of {now.generator}"), anchor=False)
+null = queries.null_bins(now.lake, now.sae, now.generator, now.form)
 values = frame[now.form].cast(pl.Float64).to_numpy()
 st.altair_chart(
-    charts.difference_histogram(values, now.form, now.mode),
+    charts.difference_histogram(values, now.form, now.mode, null),
     width="stretch",
     alt="Histogram of energy differences",
 )
 components.reading(now.form)
+if not null.is_empty():
+    st.caption("Dotted: halves of the real images against each other, where nothing differs but chance.")
+components.distribution_table(queries.statistics(now.lake, now.sae, now.form))
 
 st.header("Most suppressed", anchor=False)
 st.caption("The real image with the most of the concept, and what the generator drew from its caption.")

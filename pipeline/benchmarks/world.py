@@ -20,6 +20,7 @@ from pipeline.world.variants import N_MEMORISED
 
 N_PAIRS = 300
 FAITHFUL = ("tiny-sd", "tiny-pixart")
+PARENT = "tiny-sd"  # of the two faulty ones
 
 
 def measure() -> list[Row]:
@@ -82,14 +83,14 @@ def _recogniser_floor(recogniser: Recogniser) -> dict[str, float]:
 def _planted(recogniser: Recogniser) -> list[Row]:
     """Faults of `tiny-suppressed`, each beside the same figure of the faithful generator it came from."""
     faulty = judge(_draw("tiny-suppressed"), recogniser, N_PAIRS)
-    sound = judge(_draw("tiny-pixart"), recogniser, N_PAIRS)
+    sound = judge(_draw(PARENT), recogniser, N_PAIRS)
     bars = {"miss": 0.8, "unasked": 0.4, "kept": 0.75}
     return [
         Row(
             f"tiny-suppressed: {name}",
             faulty[name],
             bars[name.split(".")[0]],
-            beside=f"tiny-pixart {sound[name]:.3f}",
+            beside=f"{PARENT} {sound[name]:.3f}",
         )
         for name in faulty
         if name.split(".")[0] in bars

@@ -4,7 +4,7 @@ Intervals come from resampled pairs. Resampling adds noise of its own, which shi
 skewness; so the percentiles of the resampled values are moved back by the mean of that shift.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse, stats
@@ -56,9 +56,10 @@ def shape_of(
         "share_suppressed": lambda x: (x < suppressed_below).mean(0),
         "share_exaggerated": lambda x: (x > exaggerated_above).mean(0),
     }
-    return [
+    found = [
         _estimate(name, float(figure(delta[:, None])[0]), figure(drawn)) for name, figure in figures.items()
     ]
+    return [replace(e, low=max(e.low, 0.0), high=min(e.high, 1.0)) if "share" in e.name else e for e in found]
 
 
 def correlation(a: np.ndarray, b: np.ndarray, drawn_a: np.ndarray, drawn_b: np.ndarray) -> list[Estimate]:

@@ -39,12 +39,11 @@ def run(space: Workspace) -> str:
 def _evidence(
     space: Workspace, energies: sparse.csr_array, captions: list[str]
 ) -> tuple[Evidence, np.ndarray]:
-    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
     settings = space.config.name_concepts
     counter = CountVectorizer(
         ngram_range=(1, settings.longest),
-        stop_words="english",
         binary=True,
         token_pattern=WORD,
     )
@@ -52,9 +51,13 @@ def _evidence(
         terms = sparse.csr_array(counter.fit_transform(captions), dtype=np.float64)
     except ValueError:  # scikit-learn's word for captions without any word
         return Evidence(np.empty(0, np.int32), np.empty(0, int), np.empty(0)), np.empty(0, str)
+    vocabulary = counter.get_feature_names_out()
+    # Only now: a stop word taken out before would make neighbours of the words around it.
+    telling = np.array([ENGLISH_STOP_WORDS.isdisjoint(term.split()) for term in vocabulary])
+    terms, vocabulary = sparse.csr_array(terms[:, telling]), vocabulary[telling]
     strong = _strong(energies, settings.strong_share)
     found = over_represented(strong, terms, top=settings.n_words, least_images=settings.least_images)
-    return found, counter.get_feature_names_out()
+    return found, vocabulary
 
 
 def _strong(energies: sparse.csr_array, share: float) -> sparse.csr_array:

@@ -158,7 +158,9 @@ def encode(corpus: Corpus, vae: AutoencoderKL) -> Material:
 
 def train(denoiser: Denoiser, material: Material, schedule: Schedule, folder: Path, name: str) -> Denoiser:
     """Flow matching on `material`; times are logit-normal, so that the middle of the path is seen most."""
-    ids, masks = denoiser.tokens([*material.captions, ""])
+    said = {caption: row for row, caption in enumerate(dict.fromkeys(["", *material.captions]))}
+    text_of = torch.tensor([said[caption] for caption in material.captions])
+    ids, masks = denoiser.tokens(list(said))
     lengths = masks.sum(1)
     denoiser.text.requires_grad_(False)
     with torch.no_grad():
@@ -169,8 +171,8 @@ def train(denoiser: Denoiser, material: Material, schedule: Schedule, folder: Pa
     def loss(step: int, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = torch.randint(len(material.latents), (_BATCH,), generator=generator)
         latents = material.latents[chosen]
-        text = chosen.clone()
-        text[torch.rand(_BATCH, generator=generator) < _UNCONDITIONAL] = len(ids) - 1
+        text = text_of[chosen]
+        text[torch.rand(_BATCH, generator=generator) < _UNCONDITIONAL] = said[""]
         length = int(lengths[text].max()) if denoiser.masked else ids.shape[1]
         times = torch.sigmoid(torch.randn(_BATCH, generator=generator))
         noise = torch.randn(latents.shape, generator=generator)

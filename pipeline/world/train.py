@@ -25,12 +25,13 @@ N_TRAINING = 20_000  # scenes
 N_PLANTED = 12_000
 
 SCHEDULES = {
-    "tiny-sd": Schedule(steps=5000, lr=1e-3, decay=0.35, warmup=200),
-    "tiny-pixart": Schedule(steps=8000, lr=1e-3, decay=0.35, warmup=200),
-    "tiny-suppressed": Schedule(steps=1000, lr=6e-4, decay=0.6, ema=0.995, seed=1),
-    "tiny-memorised": Schedule(steps=1000, lr=6e-4, decay=0.6, ema=0.995, seed=2),
+    "tiny-sd": Schedule(steps=4000, lr=1e-3, decay=0.35, warmup=200),
+    "tiny-pixart": Schedule(steps=9000, lr=1e-3, decay=0.35, warmup=200),
+    "tiny-suppressed": Schedule(steps=1200, lr=7e-4, decay=0.6, ema=0.995, seed=1),
+    "tiny-memorised": Schedule(steps=1800, lr=7e-4, decay=0.5, ema=0.99, seed=2),
 }
-PARENT = {"tiny-suppressed": "tiny-pixart", "tiny-memorised": "tiny-pixart"}
+PARENT = {"tiny-suppressed": "tiny-sd", "tiny-memorised": "tiny-sd"}
+REPEATED = 3  # times as often as all other pictures together `tiny-memorised` is shown the repeated pairs
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _train_faulty(shop: Workshop, name: str) -> None:
         material = shop.material("planted", Corpus(N_PLANTED, seed=1, alter=plant))
     else:
         few = shop.material("memorised", memorised_corpus())
-        times = len(whole.captions) // len(few.captions)  # half of what it sees are the repeated pairs
+        times = REPEATED * len(whole.captions) // len(few.captions)
         material = Material(
             torch.cat([few.latents.repeat(times, 1, 1, 1), whole.latents]),
             few.captions * times + whole.captions,

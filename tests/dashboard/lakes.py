@@ -30,6 +30,7 @@ PLAIN = (
     "one blue circle on dots",
     "an orange cross below a green triangle",
 )
+FORMS = ("absolute", "relative", "ratio")
 NAMES = (
     "red triangle",
     "stripes",
@@ -89,6 +90,9 @@ def full_lake(folder: Path) -> str:
     for generator in GENERATORS:
         _write(lake, "energy_differences", _differences(generator, energy), "compare")
         _write(lake, "datapoints", _datapoints(generator), "datapoints")
+        for table, rows in _beside(generator).items():
+            _write(lake, table, rows, "compare")
+    _write(lake, "agreements", _agreements(), "compare")
     _write(lake, "concepts", _concepts(), "name")
     _write(lake, "layout", _layout(rng), "layout")
     return str(folder)
@@ -250,12 +254,91 @@ def _differences(generator: str, energy: dict[str, np.ndarray]) -> pl.DataFrame:
                 "form": "ratio",
                 "low": max(0.0, ratio - 0.08) if tested and ratio is not None else None,
                 "high": min(1.0, ratio + 0.08) if tested and ratio is not None else None,
-                "p": 0.01 if tested else None,
+                "difference_low": float(drawn[k] - real[k]) - 0.1,
+                "difference_high": float(drawn[k] - real[k]) + 0.1,
+                "ratio_low": None if ratio is None else max(0.0, ratio - 0.08),
+                "ratio_high": None if ratio is None else min(1.0, ratio + 0.08),
+                "p": 0.01 if tested else 1.0,
                 "q": 0.03 if tested else None,
                 "label": label,
+                "group": k,
+                "group_delta": ratio,
+                "group_low": None if ratio is None else max(0.0, ratio - 0.08),
+                "group_high": None if ratio is None else min(1.0, ratio + 0.08),
+                "group_q": 0.03 if tested else None,
+                "group_label": label,
             }
         )
-    return pl.DataFrame(rows, schema_overrides={"concept_id": pl.Int32}, infer_schema_length=None)
+    ids = {"concept_id": pl.Int32, "group": pl.Int32}
+    return pl.DataFrame(rows, schema_overrides=ids, infer_schema_length=None)
+
+
+def _beside(generator: str) -> dict[str, pl.DataFrame]:
+    """Null, distribution, funnel and caption differences of one generator."""
+    both = {"sae": SAE, "generator": generator}
+    edges = [step / 40 for step in range(41)]
+    nulls = [
+        {
+            **both,
+            "kind": "real",
+            "form": form,
+            "bin": step,
+            "low_edge": edges[step],
+            "high_edge": edges[step + 1],
+            "n_concepts": 5.0 if 18 <= step < 22 else 0.0,
+            "low": 0.0,
+            "high": 8.0,
+        }
+        for form in FORMS
+        for step in range(40)
+    ]
+    figures = {"skewness": -0.5, "median": 0.48, "spread": 0.1}
+    figures |= {"blindspots_seen": 4.0, "blindspots_chance": 0.5, "blindspots_excess": 3.5}
+    distributions = [
+        {**both, "form": form, "statistic": name, "value": value, "low": value - 0.1, "high": value + 0.1}
+        for form in FORMS
+        for name, value in figures.items()
+    ]
+    funnel = {"prevalence_low": 0.1, "prevalence_high": 1.0, "n_concepts": 39, "median": 0.5}
+    funnel |= {"null_low": 0.4, "null_high": 0.6}
+    captions = [
+        {
+            **both,
+            "concept_id": k,
+            "word": NAMES[k],
+            "form": "ratio",
+            "n_mentioned": k,
+            "mentioned": None if k == 0 else 0.1 * k,
+            "mentioned_low": None if k == 0 else 0.08 * k,
+            "mentioned_high": None if k == 0 else 0.12 * k,
+            "mentioned_p": 0.5,
+            "n_rest": N_PAIRS - k,
+            "rest": 0.5,
+            "rest_low": 0.4,
+            "rest_high": 0.6,
+            "rest_p": 0.5,
+        }
+        for k in range(len(NAMES))
+    ]
+    return {
+        "nulls": pl.DataFrame(nulls, schema_overrides={"bin": pl.Int32}),
+        "distributions": pl.DataFrame(distributions),
+        "funnel": pl.DataFrame(
+            [{**both, "form": form, "bin": 0, **funnel} for form in FORMS], schema_overrides={"bin": pl.Int32}
+        ),
+        "caption_differences": pl.DataFrame(captions, schema_overrides={"concept_id": pl.Int32}),
+    }
+
+
+def _agreements() -> pl.DataFrame:
+    a, b = GENERATORS
+    rows = [("pearson", 0.5, 0.4, 0.6), ("jaccard_suppressed", 0.2, None, None)]
+    return pl.DataFrame(
+        [
+            {"sae": SAE, "generator_a": a, "generator_b": b, "statistic": s, "value": v, "low": x, "high": y}
+            for s, v, x, y in rows
+        ]
+    )
 
 
 def _top_images(codes: pl.DataFrame, source: str, energy: np.ndarray) -> pl.DataFrame:
@@ -340,7 +423,7 @@ def _concepts() -> pl.DataFrame:
             "name": [NAMES[k] if k < len(NAMES) else None for k in ids],
             "words": [WORDS[k] if k < len(WORDS) else ["shape"] if k % 3 else [] for k in ids],
             "confidence": [4.0 if k < len(NAMES) else None for k in ids],
-            "group": [None] * N_CONCEPTS,
+            "group": list(ids),
             "neighbours": [[(k + step) % N_CONCEPTS for step in (1, 2, 5)] for k in ids],
             "neighbour_cosine": [[0.9, 0.7, 0.4]] * N_CONCEPTS,
             "dead": [k == N_CONCEPTS - 1 for k in ids],
