@@ -19,7 +19,7 @@ from sae_models.sae import SAE
 
 __all__ = ["FORMATS", "Options", "import_sae", "locate"]
 
-# Name: a module with `matches(path)` and `read(path, options)`. Folders first, and the particular before the general.
+# Name: a module with `matches(path)` and `read(path, options)`. Particular formats before general ones.
 _FOLDERS: dict[str, ModuleType] = {
     "saelens": saelens,
     "sparsify": sparsify,
@@ -57,6 +57,7 @@ def _only_file(folder: Path) -> Path:
     if len(files) != 1:
         found = ", ".join(path.name for path in files) or "none"
         raise ValueError(
-            f"{folder} is of no known format ({', '.join(FORMATS)}): weights files in it: {found}; name one file"
+            f"{folder} is of no known format ({', '.join(FORMATS)}); weights files in it: {found}; "
+            "name one file"
         )
     return files[0]

@@ -30,7 +30,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Foreign:
-    """`codes = activation(norm(x @ weight.T + bias))`, `reconstruction = codes @ atoms + atom_bias`, on raw tokens."""
+    """Codes of raw tokens x are `activation(norm(x @ weight.T + bias))`; they rebuild
+    `codes @ atoms + atom_bias`.
+    """
 
     activation: Activation
     weight: Tensor  # (c, d)
@@ -45,7 +47,7 @@ class Foreign:
     backbone: str = ""  # as the file names it
 
     def sae(self, options: Options, where: Path) -> SAE:
-        """Ours, in eval mode. Raises ValueError when shapes disagree, numbers are not finite or k is missing."""
+        """Ours, in eval mode. Raises ValueError on shapes that disagree, NaN, infinity and a missing k."""
         self._check(where)
         encoder = self._encoder()
         parts = FusedParts(
@@ -75,8 +77,8 @@ class Foreign:
         for name, (tensor, shape) in parts.items():
             if tuple(tensor.shape) != shape:
                 raise ValueError(
-                    f"the {name} in {where} have shape {tuple(tensor.shape)}, and its encoder asks for {shape}; "
-                    "the file is not whole or not of this format"
+                    f"the {name} in {where} have shape {tuple(tensor.shape)}, and its encoder asks for "
+                    f"{shape}; the file is not whole or not of this format"
                 )
         for tensor in (self.weight, *(tensor for tensor, _ in parts.values())):
             if not bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
@@ -95,12 +97,8 @@ class Foreign:
         k = options.k or self.k
         if k is None and self.activation == "topk":
             raise ValueError(f"{where} does not say how many concepts a token has; give k")
-        origin = self.provenance
-        # Fewer points than an archetypal SAE of ours may have: the atoms are taken as they are.
-        archetypal = origin is not None and len(origin.points) > d
-        points = (
-            {"n_points": len(origin.points), "delta": self.delta} if origin is not None and archetypal else {}
-        )
+        n_points = 0 if self.provenance is None else len(self.provenance.points)
+        archetypal = n_points > d  # fewer points than ours may have: the atoms are taken as they are
         return SAEConfig(
             d_model=d,
             n_concepts=c,
@@ -113,12 +111,13 @@ class Foreign:
             init="random",
             backbone=options.backbone or self.backbone,
             preprocessing=dict(options.preprocessing),
-            **points,
+            n_points=n_points if archetypal else SAEConfig.n_points,
+            delta=self.delta if archetypal else SAEConfig.delta,
         )
 
 
 def centred_bias(weight: Tensor, bias: Tensor, centre: Tensor) -> Tensor:
-    """The bias (c,) that makes `x @ weight.T + bias` what `(x - centre) @ weight.T + bias` was, through float64."""
+    """The bias (c,) with which raw tokens give what `(x - centre) @ weight.T + bias` did, through float64."""
     return (bias.double() - weight.double() @ centre.double()).float()
 
 
@@ -134,7 +133,7 @@ def unit_atoms(weight: Tensor, bias: Tensor, atoms: Tensor) -> tuple[Tensor, Ten
 
 
 def read_tensors(path: Path, needed: tuple[str, ...]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises ValueError when it is broken or one of `needed` is not there."""
+    """The tensors of a safetensors file. Raises ValueError when it is broken or lacks one of `needed`."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -149,6 +148,6 @@ def require(tensors: Mapping[str, Any], needed: tuple[str, ...], path: Path) -> 
     missing = [name for name in needed if name not in tensors]
     if missing:
         raise ValueError(
-            f"{path} has no {' and no '.join(missing)} (it has {', '.join(sorted(tensors)[:12]) or 'nothing'}); "
-            "it is not whole or not of this format"
+            f"{path} has no {' and no '.join(missing)} (it has {', '.join(sorted(tensors)[:8]) or 'nothing'}"
+            "); it is not whole or not of this format"
         )

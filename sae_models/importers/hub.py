@@ -10,7 +10,7 @@ _WANTED = ("*.json", "*.safetensors", "*.pt", "*.pth", "*.bin")
 
 
 def locate(source: str, revision: str | None = None) -> Path:
-    """The local path of `source`, downloaded to the Hub's cache if it is no path: owner/name, or owner/name/folder.
+    """The local path of `source`; if it is none, owner/name or owner/name/folder, downloaded from the Hub.
 
     Raises ValueError when there is neither such a path nor such a repository.
     """
@@ -35,6 +35,6 @@ def _download(repository: str, revision: str | None, patterns: list[str]) -> Pat
     except (OSError, ValueError, httpx.HTTPError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise ValueError(
-            f"{repository} is neither a path here nor to be had from the Hub ({reason}); check the id and the "
-            "network, and log in (hf auth login) where it asks for it"
+            f"{repository} is neither a path here nor to be had from the Hub ({reason}); check the id and "
+            "the network, and log in (hf auth login) where it asks for it"
         ) from error

@@ -51,7 +51,7 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, options: Options) -> Foreign:
-    """The SAE of a state dict. Raises ValueError when it is none, and when k and threshold are both missing."""
+    """The SAE of a state dict. Raises ValueError when it is none, and when k and threshold are missing."""
     state = read_torch_file(path)
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state dict; nothing in it is known")
@@ -176,7 +176,7 @@ def _activation(
         return "topk", None
     if facts.threshold is None:
         raise ValueError(
-            f"{path} has no BatchTopK threshold, and neither has a config.json beside it (running_threshold); "
+            f"{path} has no BatchTopK threshold, nor has a config.json beside it (running_threshold); "
             "fetch that file too, or give the threshold"
         )
     return "batchtopk", at_least(torch.tensor(facts.threshold))

@@ -1,7 +1,7 @@
 """Whole SAEs of overcomplete in one pickle, as the published RA-SAE-DINOv2-32k is.
 
 Its classes become records that do nothing; the tensors in them get the names that they would have in a state
-dict. The published file says nothing of its threshold: it is `running_threshold` in the config.json beside it.
+dict. The published file does not hold its threshold: it is `running_threshold` in the config.json beside it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ _ACTIVATIONS: dict[str, Activation] = {
     "overcomplete.sae.jump_sae.JumpSAE": "threshold",
     "overcomplete.sae.rasae.RAJumpSAE": "threshold",
 }
+_RELU = "torch.nn.modules.activation.ReLU"
 _NORMALISE = "overcomplete.sae.dictionary.normalize_"
-_KERNELS = "rectangle gaussian triangular cosine epanechnikov quartic silverman cauchy".split()
+_KERNELS = (
+    "rectangle", "gaussian", "triangular", "cosine", "epanechnikov", "quartic", "silverman", "cauchy",
+)  # fmt: skip
 _NAMES = {
     *_ACTIVATIONS,
     "overcomplete.sae.archetypal_dictionary.RelaxedArchetypalDictionary",
@@ -32,7 +35,7 @@ _NAMES = {
     "overcomplete.sae.modules.MLPEncoder",
     "overcomplete.sae.modules.TieableEncoder",
     "torch.nn.parallel.data_parallel.DataParallel",
-    "torch.nn.modules.activation.ReLU",
+    _RELU,
     "torch.nn.modules.batchnorm.BatchNorm1d",
     "torch.nn.modules.container.ModuleList",
     "torch.nn.modules.container.Sequential",
@@ -50,16 +53,16 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, options: Options) -> Foreign:
-    """The SAE of a pickled module. Raises ValueError for a class that is not known, before anything of it is used."""
+    """The SAE of a pickled module. Raises ValueError for a class that is not known, before it is used."""
     sae = read_torch_file(path, _NAMES)
     if sae.kind == "torch.nn.parallel.data_parallel.DataParallel":
         sae = _child(sae, "module", path)
     if sae.kind not in _ACTIVATIONS:
         raise ValueError(f"{path} holds a {sae.kind}; known are {', '.join(sorted(_ACTIVATIONS))}")
     encoder, dictionary = _child(sae, "encoder", path), _child(sae, "dictionary", path)
-    rectifier = encoder.attributes.get("_modules", {}).get("final_activation")
-    if rectifier is not None and rectifier.kind != "torch.nn.modules.activation.ReLU":
-        raise ValueError(f"the encoder in {path} ends in {rectifier.kind}; only a ReLU can be imported")
+    rectifier = _members(encoder, "_modules").get("final_activation", Record(_RELU))
+    if not isinstance(rectifier, Record) or rectifier.kind != _RELU:
+        raise ValueError(f"the encoder in {path} ends in {rectifier}; only a ReLU can be imported")
     facts = Facts(
         activation=_ACTIVATIONS[sae.kind],
         k=options.k or sae.attributes.get("top_k"),
@@ -81,16 +84,20 @@ def _threshold(sae: Record, options: Options, path: Path) -> float | None:
 
 
 def _eps(encoder: Record) -> float:
-    block = encoder.attributes.get("_modules", {}).get("final_block")
-    layers = block.attributes.get("_modules", {}) if isinstance(block, Record) else {}
-    norm = layers.get("1")
+    block = _members(encoder, "_modules").get("final_block")
+    norm = _members(block, "_modules").get("1") if isinstance(block, Record) else None
     return (
         norm.attributes.get("eps", Facts.layer_norm_eps) if isinstance(norm, Record) else Facts.layer_norm_eps
     )
 
 
+def _members(module: Record, kind: str) -> dict[str, Any]:
+    members = module.attributes.get(kind)
+    return members if isinstance(members, dict) else {}
+
+
 def _child(module: Record, name: str, path: Path) -> Record:
-    child = module.attributes.get("_modules", {}).get(name)
+    child = _members(module, "_modules").get(name)
     if not isinstance(child, Record):
         raise ValueError(f"the {module.kind} in {path} has no {name}; it is not whole or not of this format")
     return child
@@ -100,9 +107,9 @@ def _tensors(module: Record, prefix: str = "", depth: int = 0) -> list[tuple[str
     """Parameters and buffers by the name that a state dict gives them."""
     if depth > 8:
         raise ValueError("modules are nested too deeply for an SAE; the file was not used")
-    own = module.attributes.get("_parameters", {}) | module.attributes.get("_buffers", {})
+    own = _members(module, "_parameters") | _members(module, "_buffers")
     found = [(f"{prefix}{name}", value) for name, value in own.items()]
-    for name, child in module.attributes.get("_modules", {}).items():
+    for name, child in _members(module, "_modules").items():
         if isinstance(child, Record):
             found += _tensors(child, f"{prefix}{name}.", depth + 1)
     return found

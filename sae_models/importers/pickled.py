@@ -1,8 +1,8 @@
 """Pickles read as data: what a pickle names is never imported, looked up or called.
 
-The machine below knows how to build lists, dicts and records that do nothing. A name outside the allow-list, a
-call of anything but the few functions given for it, and every opcode that torch does not write are refused, so
-there is nothing in a file that could run.
+The machine below knows how to build lists, dicts and records that do nothing. A name outside the allow-list,
+a call of anything but the few functions given for it, and every opcode that torch does not write are refused,
+so there is nothing in a file that could run.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _LITERALS = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 "
-    "SHORT_BINBYTES BINBYTES BINBYTES8".split()
-)
+    [
+        "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
+        "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8",
+    ]
+)  # fmt: skip
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -27,7 +29,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 _PUT, _GET = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     """A file asks for something outside the allow-list."""
 
 
@@ -54,8 +56,8 @@ def read_pickle(
     """The object of a pickle, made of plain values, `Name`s and `Record`s.
 
     names: classes and functions that may be mentioned. functions: our own stand-ins for those that may be
-    called. persistent: makes a value of a persistent id. Raises Refused, with the name, for anything else, and
-    ValueError when the pickle is truncated or makes no sense; `where` names the file in both.
+    called. persistent: makes a value of a persistent id. Raises RefusedError, with the name, for anything
+    else, and ValueError when the pickle is truncated or makes no sense; `where` names the file in both.
     """
     machine = _Machine(where, names, functions, persistent)
     try:
@@ -63,7 +65,7 @@ def read_pickle(
             if opcode.name == "STOP":
                 return machine.stack.pop()
             machine.step(opcode.name, argument)
-    except Refused:
+    except RefusedError:
         raise
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{where} holds a broken pickle ({error}); fetch the file again") from error
@@ -105,7 +107,7 @@ class _Machine:
             and not self._container(opcode)
             and not self._object(opcode, argument)
         ):
-            raise Refused(
+            raise RefusedError(
                 f"{self._where} uses the pickle opcode {opcode}, which no SAE needs; it was not opened"
             )
 
@@ -135,14 +137,14 @@ class _Machine:
         elif opcode == "NEWOBJ":
             kind, arguments = self._pop(2)
             if arguments != ():
-                raise Refused(
+                raise RefusedError(
                     f"{self._where} builds {kind} with arguments, which no SAE needs; it was not opened"
                 )
             self.stack.append(Record(str(_of_type(kind, Name))))
         elif opcode == "REDUCE":
             function, arguments = self._pop(2)
             if not isinstance(function, Name) or function not in self._functions:
-                raise Refused(f"{self._where} calls {function}, which no SAE needs; it was not opened")
+                raise RefusedError(f"{self._where} calls {function}, which no SAE needs; it was not opened")
             self.stack.append(self._functions[function](*arguments))
         elif opcode == "BUILD":
             state = self.stack.pop()
@@ -154,7 +156,9 @@ class _Machine:
 
     def _named(self, name: str) -> Name:
         if name not in self._names and name not in self._functions:
-            raise Refused(f"{self._where} names {name}, which no SAE of this kind needs; it was not opened")
+            raise RefusedError(
+                f"{self._where} names {name}, which no SAE of this kind needs; it was not opened"
+            )
         return Name(name)
 
     def _pop(self, n: int) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sae_models.importers.foreign import Foreign, Options, centred_bias, read_tensors, unit_atoms
+from sae_models.importers.foreign import Foreign, Options, centred_bias, read_tensors, require, unit_atoms
 
 _WEIGHTS = "sae_weights.safetensors"
 
@@ -19,7 +19,7 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, options: Options) -> Foreign:
-    """The SAE of a folder. Raises ValueError for an architecture or a normalisation that has no equivalent here."""
+    """The SAE of a folder. Raises ValueError for an architecture or a normalisation not known here."""
     config = read_cfg(path)
     metadata = config.get("metadata") or {}
     if "schema_version" in metadata:
@@ -36,7 +36,7 @@ def read(path: Path, options: Options) -> Foreign:
         weight, bias, atoms = unit_atoms(weight, bias, atoms)
     threshold = None
     if architecture == "jumprelu":
-        read_tensors(path / _WEIGHTS, ("threshold",))
+        require(tensors, ("threshold",), path / _WEIGHTS)
         threshold = tensors["threshold"].float().clamp_min(0)
     elif architecture == "standard":
         threshold = torch.zeros(len(bias))

@@ -21,7 +21,7 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, options: Options) -> Foreign:
-    """The SAE of a file. Raises ValueError for a broken first line and for a schema or activation not known."""
+    """The SAE of a file. Raises ValueError for a broken first line, and a schema or activation not known."""
     name, k = _activation(_header(path), path)
     state = read_torch_file(path)
     require(state if isinstance(state, dict) else {}, ("W_enc", "b_enc", "W_dec", "b_dec"), path)

@@ -1,4 +1,4 @@
-"""EleutherAI's sparsify: a folder with cfg.json and sae.safetensors, always TopK, centred on the decoder's bias."""
+"""EleutherAI's sparsify: a folder with cfg.json and sae.safetensors; TopK, centred on the decoder's bias."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, options: Options) -> Foreign:
-    """The SAE of a folder. Raises ValueError for transcoders, skip connections and other activations than TopK."""
+    """The SAE of a folder. Raises ValueError for transcoders, skip connections and anything but TopK."""
     config = read_cfg(path)
     for name, plain in (
         ("transcode", False),

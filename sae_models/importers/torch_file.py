@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _DTYPES = {
     "torch.IntStorage": torch.int32,
     "torch.BoolStorage": torch.bool,
 }
+_BROKEN = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError,
+)  # fmt: skip
 _NAMES = frozenset(_DTYPES) | {"torch.float32", "torch.float16", "torch.bfloat16"}
 
 
@@ -95,6 +99,8 @@ def read_torch_file(path: Path, names: Collection[str] = ()) -> Any:
             )
         if archive.getinfo(pickles[0]).file_size > _MOST_PICKLE_BYTES:
             raise ValueError(f"the pickle in {path} is too large for an SAE; it was not opened")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError(f"{path} is compressed, which torch's files never are; it was not opened")
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         data = archive.read(pickles[0])
     functions = _FUNCTIONS | {"torch._utils._rebuild_tensor_v2": _rebuild_tensor(path)}
@@ -114,17 +120,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        EOFError,
-        OSError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
+    except _BROKEN as error:
         raise ValueError(
-            f"{path} is truncated or was not saved by torch 1.6 or later ({error}); fetch it again, or load it "
-            "where it was made and save its state_dict"
+            f"{path} is truncated or was not saved by torch 1.6 or later ({error}); fetch it again, or load "
+            "it where it was made and save its state_dict"
         ) from error
 
 
@@ -151,8 +150,9 @@ def _rebuild_tensor(path: Path) -> Callable[..., StoredTensor]:
         storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
     ) -> StoredTensor:
         extent = offset + 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-        fits = extent <= storage.n_elements and math.prod(shape) <= storage.n_elements
-        if min((offset, *shape, *stride)) < 0 or (math.prod(shape) and not fits):
+        n_needed = math.prod(shape)
+        fits = extent <= storage.n_elements and n_needed <= storage.n_elements
+        if min((offset, *shape, *stride)) < 0 or (n_needed and not fits):
             raise ValueError(f"a tensor of shape {shape} does not fit {storage.record}")
         return StoredTensor(path, storage.record, storage.dtype, offset, tuple(shape), tuple(stride))
 
@@ -161,7 +161,7 @@ def _rebuild_tensor(path: Path) -> Callable[..., StoredTensor]:
 
 # Our own stand-ins for what torch's pickles call.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": lambda *pairs: dict(*pairs),
+    "collections.OrderedDict": dict,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "torch.device": lambda *where: ":".join(str(part) for part in where),
     "torch.Size": tuple,
