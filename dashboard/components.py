@@ -174,7 +174,7 @@ def distribution_table(statistics: pl.DataFrame) -> None:
         alt="Figures of the energy differences per generator, with intervals",
     )
     st.caption(
-        "**How to read it.** With 95% intervals. Concepts beyond a threshold are counted on halves of the pairs, "
+        "**How to read it.** With 95% intervals. Concepts beyond a threshold are counted on halves of pairs, "
         "as the dotted outline is: one half's real images against what was drawn for the other half and, by "
         "chance, against its real images. Median, spread (interquartile range) and skewness are those of the "
         "tested concepts' energy differences; negative skewness is a tail of suppressed concepts."

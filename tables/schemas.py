@@ -277,6 +277,28 @@ TABLES: dict[str, Table] = {
             nullable="mentioned mentioned_low mentioned_high rest rest_low rest_high",
         ),
         _table(
+            "planted",
+            "what one rule made of one generator whose fault is known",
+            {
+                "seed": I64,
+                "family": TEXT,
+                "value": TEXT,
+                "direction": TEXT,  # suppressed: replaced where asked for; exaggerated: put in unasked
+                "rate": F64,  # share of the pictures that can have the fault
+                "n_pairs": I64,
+                "rule": TEXT,
+                "found": pl.Boolean,  # at least one of the value's concepts, with the right sign
+                "n_positive": I64,  # concepts that belong to the value
+                "n_hits": I64,  # of them found
+                "n_negative": I64,  # concepts that belong to values of other families
+                "n_false": I64,  # of them found
+                "auroc": F64,  # of the rule's ranking of the one above the other
+            },
+            key="seed family value direction rate n_pairs rule",
+            partitions="",
+            writers="benchmark",
+        ),
+        _table(
             "top_images",
             "one of the best images of a concept on one side",
             {

@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 from pipeline.measures.energy import Form, energy_difference, on_scale
 from pipeline.measures.signflip import flip_test
 
-_BLOCK = 256  # concepts at a time: a block of resampled energies stays in the cache
+BLOCK = 256  # concepts at a time: a block of resampled energies stays in the cache
 _ALPHA = 0.05  # of the intervals: 95%
 
 
@@ -85,14 +85,14 @@ def weigh(
     signs = (1 - 2 * rng.integers(0, 2, (n_pairs, n_flips), np.int8)).astype(np.float32)
 
     def work(start: int) -> dict[str, np.ndarray]:
-        block_real, block_gen = (side[start : start + _BLOCK] for side in by_concept)
+        block_real, block_gen = (side[start : start + BLOCK] for side in by_concept)
         found = _block_evidence(block_real, block_gen, weights, signs)
         if progress:
             progress(len(found["p"]))
         return found
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(work, range(0, n_concepts, _BLOCK)))
+        parts = list(pool.map(work, range(0, n_concepts, BLOCK)))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     tested = np.maximum(columns["n_fired_real"], columns["n_fired_gen"]) >= least_images
     return Evidence(**columns, q=adjusted(columns["p"], tested), tested=tested)

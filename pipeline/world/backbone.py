@@ -2,8 +2,9 @@
 
 No attributes are used. First a small convolutional teacher learns to find the words of a caption somewhere
 in its picture (multiple-instance contrast of a caption's n-grams against all others), which it does quickly
-because convolutions know that shapes are local. Then the transformer learns three things at once: what the
-teacher sees at every patch, the words themselves, and to paint in masked patches from what is around them.
+because convolutions know that shapes are local. Then the transformer learns at every patch what the teacher
+sees there and in the picture as a whole, the words themselves, and to paint in masked patches from what is
+around them.
 """
 
 from collections import Counter
@@ -90,6 +91,7 @@ class Student(nn.Module):
         width = self.backbone.config.hidden_size
         self.words = Words(width, rates)
         self.view = nn.Linear(width, _SEEN)
+        self.scene = nn.Linear(width, _SEEN)
         self.painter = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3 * PATCH * PATCH))
 
     def forward(self, images: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
@@ -162,12 +164,15 @@ def train(corpus: Corpus, folder: Path) -> Dinov2WithRegistersModel:
         masked[_BATCH // 4 :] = False  # most pictures are seen whole
         with torch.no_grad():
             seen = F.layer_norm(teacher(images), (_SEEN,))
+            scene = F.layer_norm(seen.mean(1, keepdim=True), (_SEEN,)).expand_as(seen)
         tokens = student(blemish(images, generator), masked)
         view = F.mse_loss(student.view(tokens), seen)
+        whole = F.mse_loss(student.scene(tokens), scene)
         words = _word_loss(student.words(tokens), targets[chosen], rates)
         paint = F.l1_loss(student.painter(tokens)[masked], patches(images)[masked])
-        figures = {"view": view.item(), "words": words.item(), "paint": paint.item()}
-        return 2 * view + words + 0.5 * paint, figures
+        parts = {"view": view, "whole": whole, "words": words, "paint": paint}
+        figures = {name: part.item() for name, part in parts.items()}
+        return 2 * view + whole + words + 0.5 * paint, figures
 
     fit(student, loss, SCHEDULE, folder, "backbone")
     return student.backbone

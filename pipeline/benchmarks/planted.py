@@ -1,0 +1,151 @@
+"""Are blindspots found that were really put there, and only those? Results go to the table `planted`.
+
+Our rule is q < 0.05 and the right sign. Beside it stand the released rules on the same energies: the
+absolute form at T 0.8 and the relative form at T 0.4, beyond 0.1 and 0.9. The embedded faulty generator is
+judged in the same way, against the faithful one that it came from.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from pipeline.benchmarks import Row
+from pipeline.benchmarks.planted_worlds import (
+    RULES,
+    Eye,
+    World,
+    build_world,
+    concept_values,
+    judge,
+    plant,
+    truth_scenes,
+)
+from pipeline.config import fingerprint
+from pipeline.measures.evidence import weigh
+from pipeline.world.planting import FAMILIES, VALUES, Direction, Value
+from tables import TableStore
+from tracking.runs import Tracker
+
+RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+SIZES = (500, 1000, 2000)  # pairs
+N_SEEDS = 10
+_RESAMPLES, _FLIPS = 100, 400  # no interval is judged here
+
+
+def measure(lake: str) -> list[Row]:
+    """Run all trials, write them to the lake, print their tables, and hold the figures against their bars."""
+    trials = run_trials(Eye(), range(N_SEEDS), RATES, SIZES)
+    keep(trials, lake)
+    for rule in RULES:
+        print(f"\nshare of planted values found, rule: {rule}\n{power_table(trials, rule)}")
+    print()
+    return rows_of(trials)
+
+
+def keep(trials: pl.DataFrame, lake: str) -> None:
+    """Put the trials into the table `planted`, seed by seed in the place of older ones."""
+    store, tracker = TableStore(lake), Tracker(lake)
+    store.create()
+    with store.lock(), tracker.stage("benchmark planted", {}, {}) as run:
+        for (seed,), rows in trials.group_by("seed", maintain_order=True):
+            mark = fingerprint(rows.write_json())
+            how = {"shard": mark, "stage": "benchmark", "run_id": run.run_id}
+            store.replace("planted", rows, where={"seed": int(seed)}, **how)
+        run.wrote("planted", store.version("planted"))
+
+
+def run_trials(eye: Eye, seeds: Sequence[int], rates: Sequence[float], sizes: Sequence[int]) -> pl.DataFrame:
+    """One row per trial and rule, with the columns of the table `planted`."""
+    scenes, energies = truth_scenes(eye)
+    belongs = concept_values(energies, scenes)
+    known = [value for value in VALUES if belongs[value].any()]
+    rows: list[dict[str, object]] = []
+    for seed in tqdm(seeds, desc="planted", unit="seed"):
+        values = _values(known, seed)
+        world = build_world(eye, seed, max(sizes), values)
+        for value in values:
+            others = [belongs[other] for other in VALUES if other.family != value.family]
+            negatives = np.any(others, axis=0) & ~belongs[value]
+            rows += _trials(world, value, belongs[value], negatives, seed, rates, sizes)
+    kinds = {name: pl.Int64 for name in ("seed", "n_pairs", "n_positive", "n_hits", "n_negative", "n_false")}
+    return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
+
+
+def _trials(
+    world: World,
+    value: Value,
+    positives: np.ndarray,
+    negatives: np.ndarray,
+    seed: int,
+    rates: Sequence[float],
+    sizes: Sequence[int],
+) -> list[dict[str, object]]:
+    directions: tuple[Direction, ...] = ("suppressed", "exaggerated")
+    rows = []
+    for direction in directions:
+        for n_pairs in sizes:
+            for rate in rates:
+                gen = plant(world, value, direction, rate, n_pairs, seed)
+                evidence = weigh(world.real[:n_pairs], gen, n_resamples=_RESAMPLES, n_flips=_FLIPS, seed=seed)
+                about = {
+                    "seed": seed,
+                    "family": value.family,
+                    "value": value.name,
+                    "direction": direction,
+                    "rate": rate,
+                    "n_pairs": n_pairs,
+                }
+                rows += [about | row for row in judge(evidence, positives, negatives, direction)]
+    return rows
+
+
+def _values(known: Sequence[Value], seed: int) -> list[Value]:
+    """One value of each family that has concepts, another with every seed."""
+    families = ([value for value in known if value.family == family] for family in FAMILIES)
+    return [values[seed % len(values)] for values in families if values]
+
+
+def power_table(trials: pl.DataFrame, rule: str) -> str:
+    """Share of values found, by direction and number of pairs, against the rate."""
+    mine = trials.filter(pl.col("rule") == rule)
+    found = mine.group_by("direction", "n_pairs", "rate").agg(pl.col("found").mean())
+    rates = sorted(found["rate"].unique())
+    lines = [f"{'':<12}{'pairs':>6}" + "".join(f"{rate:>7.0%}" for rate in rates)]
+    for direction in ("suppressed", "exaggerated"):
+        for n_pairs in sorted(found["n_pairs"].unique()):
+            row = found.filter((pl.col("direction") == direction) & (pl.col("n_pairs") == n_pairs))
+            shares = dict(row.select("rate", "found").iter_rows())
+            lines.append(f"{direction:<12}{n_pairs:>6}" + "".join(f"{shares[rate]:>7.2f}" for rate in rates))
+    return "\n".join(lines)
+
+
+def rows_of(trials: pl.DataFrame) -> list[Row]:
+    """The figures at the largest number of pairs, ours against their bars, the released rules beside them."""
+    largest = trials.filter(pl.col("n_pairs") == trials["n_pairs"].max())
+    by_rule = {rule: largest.filter(pl.col("rule") == rule) for rule in RULES}
+    strong, weak = pl.col("rate") >= 0.4, pl.col("rate") == 0.2
+
+    def beside(figure) -> str:
+        return ", ".join(f"{rule} {figure(by_rule[rule]):.3f}" for rule in RULES[1:])
+
+    def found(where: pl.Expr):
+        return lambda frame: float(frame.filter(where)["found"].to_numpy().mean())
+
+    def false_share(frame: pl.DataFrame) -> float:
+        wrong, right = (int(frame[name].to_numpy().sum()) for name in ("n_false", "n_hits"))
+        return wrong / max(wrong + right, 1)
+
+    def ranking(frame: pl.DataFrame) -> float:
+        return float(np.nanmean(frame["auroc"].to_numpy()))
+
+    ours = by_rule["ours"]
+    return [
+        Row("planted at 40% or more: found", found(strong)(ours), 1.0, beside=beside(found(strong))),
+        Row("planted at 20%: found", found(weak)(ours), 0.8, beside=beside(found(weak))),
+        Row(
+            "false among all discoveries", false_share(ours), 0.05, at_least=False, beside=beside(false_share)
+        ),
+        Row("AUROC of the ranking", ranking(ours), 0.9, beside=beside(ranking)),
+    ]
