@@ -29,6 +29,7 @@ class Comparison:
     """Rows per table that `compare` writes for one generator."""
 
     frames: dict[str, pl.DataFrame]
+    n_left_out: int  # pairs without an image on one of the sides
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def compare_energies(space: Workspace, generator: str, bar: tqdm | None = None) 
         {
             table: frame.with_columns(*named).select(columns_of(table)).cast(pl.Schema(schema_of(table)))
             for table, frame in frames.items()
-        }
+        },
+        len(space.pairs()) - len(sides.pairs),
     )
 
 

@@ -78,3 +78,19 @@ def funnel(
         ylim=(0, 1),
     )
     return figure
+
+
+def agreement(both: pl.DataFrame, a: str, b: str, rows: pl.DataFrame) -> Figure:
+    """Energy differences, ratio form, of two generators: one point per concept that was tested for both."""
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(both[a], both[b], s=6, color=_SUPPRESSED, alpha=0.5, linewidths=0)
+    axes.axhline(0.5, color="black", lw=0.5)
+    axes.axvline(0.5, color="black", lw=0.5)
+    correlation = rows.filter(pl.col("statistic") == "pearson")
+    title = "".join(
+        f"Pearson r {value:.2f} ({low:.2f} to {high:.2f})"
+        for value, low, high in correlation.select("value", "low", "high").iter_rows()
+    )
+    axes.set(xlabel=a, ylabel=b, title=title, xlim=(0, 1), ylim=(0, 1))
+    return figure

@@ -1,7 +1,8 @@
 """Are blindspots found that were really put there, and only those? Results go to the table `planted`.
 
-Our rule is q < 0.05 and the right sign. Beside it stand the released rules on the same energies: the
-absolute form at T 0.8 and the relative form at T 0.4, beyond 0.1 and 0.9. The embedded faulty generator is
+Ours are the labels (q < 0.05 and beyond a threshold, here 15% less or 17% more energy than real) and the
+test alone (q < 0.05). Beside them stand the released rules on the same energies: the absolute form at
+T 0.8 and the relative form at T 0.4, beyond 0.1 and 0.9. The embedded faulty generator is
 judged in the same way, against the faithful one that it came from.
 """
 
@@ -24,7 +25,11 @@ from pipeline.benchmarks.planted_worlds import (
 )
 from pipeline.config import fingerprint
 from pipeline.measures.evidence import weigh
+from pipeline.sources.generators import GeneratorConfig, open_generator
+from pipeline.world.dataset import WorldDataset
+from pipeline.world.evaluate import HELD_OUT_SEED
 from pipeline.world.planting import FAMILIES, VALUES, Direction, Value
+from pipeline.world.variants import EXAGGERATED, SUPPRESSED
 from tables import TableStore
 from tracking.runs import Tracker
 
@@ -36,12 +41,41 @@ _RESAMPLES, _FLIPS = 100, 400  # no interval is judged here
 
 def measure(lake: str) -> list[Row]:
     """Run all trials, write them to the lake, print their tables, and hold the figures against their bars."""
-    trials = run_trials(Eye(), range(N_SEEDS), RATES, SIZES)
+    eye = Eye()
+    trials = run_trials(eye, range(N_SEEDS), RATES, SIZES)
     keep(trials, lake)
     for rule in RULES:
         print(f"\nshare of planted values found, rule: {rule}\n{power_table(trials, rule)}")
     print()
-    return rows_of(trials)
+    return [*rows_of(trials), embedded(eye)]
+
+
+def embedded(eye: Eye, n_pairs: int = 500) -> Row:
+    """How many of the five values planted in `tiny-suppressed` are found, with its parent beside it."""
+    world = WorldDataset(n_pairs=n_pairs, seed=HELD_OUT_SEED)
+    captions = [world.caption(i) for i in range(n_pairs)]
+    real = eye.energies([world.image(i) for i in range(n_pairs)])
+    scenes, energies = truth_scenes(eye)
+    belongs = concept_values(energies, scenes)
+    planted = [(Value(family, name), -1) for family, name in SUPPRESSED.items()]
+    planted += [(Value(family, name), 1) for family, (name, _) in EXAGGERATED.items()]
+
+    def n_found(generator: str) -> int:
+        drawing = open_generator(GeneratorConfig(name=generator, batch_size=32))
+        images = [
+            d.image for d in drawing.draw(captions, list(range(n_pairs)), list(range(n_pairs))) if d.image
+        ]
+        found = weigh(real, eye.energies(images), n_resamples=_RESAMPLES, n_flips=_FLIPS)
+        sign = np.sign(found.energy_gen - found.energy_real)
+        with np.errstate(invalid="ignore"):
+            return sum(
+                bool(((found.q < 0.05) & (sign == side) & belongs[value]).any()) for value, side in planted
+            )
+
+    beside = f"of {len(planted)}; its parent tiny-sd {n_found('tiny-sd')}"
+    return Row(
+        "tiny-suppressed: planted values found", n_found("tiny-suppressed"), len(planted), beside=beside
+    )
 
 
 def keep(trials: pl.DataFrame, lake: str) -> None:
@@ -140,7 +174,7 @@ def rows_of(trials: pl.DataFrame) -> list[Row]:
     def ranking(frame: pl.DataFrame) -> float:
         return float(np.nanmean(frame["auroc"].to_numpy()))
 
-    ours = by_rule["ours"]
+    ours = by_rule["labels"]
     return [
         Row("planted at 40% or more: found", found(strong)(ours), 1.0, beside=beside(found(strong))),
         Row("planted at 20%: found", found(weak)(ours), 0.8, beside=beside(found(weak))),

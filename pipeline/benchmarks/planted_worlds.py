@@ -2,7 +2,8 @@
 
 The generator is the world's renderer, which draws every caption anew with its ordinary noise (position,
 size, rotation, tone, phase) and with an attribute value replaced by others of its family in a share of the
-pictures that ask for it, or put into a share of those that do not. Truth is at concept level: concepts whose
+pictures that ask for it, or put unasked into as many others: at 40% it is drawn 0.6 or 1.4 times as often as
+asked for. Truth is at concept level: concepts whose
 energy on held-out real scenes predicts the value with an AUROC of at least 0.9 belong to it; the negatives
 are the concepts that belong to values of other families, whose share the fault leaves as it was.
 """
@@ -18,7 +19,7 @@ from scipy import sparse
 from scipy.stats import rankdata
 
 from pipeline.measures.energy import image_energies
-from pipeline.measures.evidence import Evidence
+from pipeline.measures.evidence import Evidence, label_concepts
 from pipeline.sources.backbones import BackboneConfig, open_backbone
 from pipeline.world.planting import VALUES, Change, Direction, Value, shows, with_unasked, without
 from pipeline.world.render import render
@@ -27,7 +28,8 @@ from pipeline.world.scenes import Scene, sample_scene
 LEAST_AUROC = 0.9
 _N_TRUTH, _N_TRAINING = 1500, 1500  # scenes; streams of their own
 _TRUTH_STREAM, _TRAINING_STREAM, _TRIAL_STREAM = 101, 102, 103
-RULES = ("ours", "absolute", "relative")
+RULES = ("labels", "q", "absolute", "relative")
+THRESHOLDS = (0.46, 0.54)  # of our labels, ratio form: 15% less, or 17% more energy than real
 
 
 class Eye:
@@ -105,8 +107,12 @@ def build_world(eye: Eye, seed: int, n_pairs: int, values: Sequence[Value]) -> W
     )
     for value in values:
         for direction, change, shown in changes:
-            rows = np.array([i for i, scene in enumerate(scenes) if shows(scene, value) == shown], int)
             rng = np.random.default_rng([_TRIAL_STREAM, seed, VALUES.index(value), 2])
+            has = np.array([shows(scene, value) for scene in scenes])
+            rows = np.flatnonzero(has)
+            if not shown:
+                others = np.flatnonzero(~has)
+                rows = np.sort(rng.choice(others, min(len(rows), len(others)), replace=False))
             changed = [change(scenes[i], value, rng) for i in rows]
             images = [render(scene, rng) for scene in changed]
             faulty[value, direction] = (rows, eye.energies(images))
@@ -133,18 +139,31 @@ def plant(
 def judge(
     evidence: Evidence, positives: np.ndarray, negatives: np.ndarray, direction: Direction
 ) -> list[dict[str, object]]:
-    """What each rule makes of one trial: found, false discoveries, and the AUROC of its ranking."""
+    """What each rule makes of one trial: found, false discoveries, and the AUROC of its ranking.
+
+    `labels` are ours, with THRESHOLDS; `q` is the test alone.
+    """
     sign = -1 if direction == "suppressed" else 1
     right = np.sign(evidence.energy_gen - evidence.energy_real) == sign
     absolute, relative = evidence.delta("absolute"), evidence.delta("relative")
+    low, high = evidence.interval("ratio")
+    labels = label_concepts(
+        evidence.delta("ratio"),
+        low,
+        high,
+        evidence.q,
+        suppressed_below=THRESHOLDS[0],
+        exaggerated_above=THRESHOLDS[1],
+    )
     with np.errstate(invalid="ignore"):
-        flagged = {"ours": evidence.q < 0.05}
+        flagged = {"labels": np.isin(labels, ["suppressed", "exaggerated"]), "q": evidence.q < 0.05}
         flagged |= {
             name: (delta < 0.1) | (delta > 0.9)
             for name, delta in (("absolute", absolute), ("relative", relative))
         }
     scores = {
-        "ours": np.where(right, 1, -1) * -np.log10(evidence.p),
+        "labels": np.where(right, 1, -1) * -np.log10(evidence.p),
+        "q": np.where(right, 1, -1) * -np.log10(evidence.p),
         "absolute": sign * np.nan_to_num(absolute, nan=0.5),
         "relative": sign * np.nan_to_num(relative, nan=0.5),
     }

@@ -154,7 +154,7 @@ def _block_evidence(
 ) -> dict[str, np.ndarray]:
     """Everything but q for a block of concepts, (n_block, n_pairs) on either side."""
     n_pairs = real.shape[1]
-    e_real, e_gen = (np.asarray(side.sum(1, dtype=np.float64)).ravel() / n_pairs for side in (real, gen))
+    e_real, e_gen = (np.asarray(side.astype(np.float64).sum(1)).ravel() / n_pairs for side in (real, gen))
     fired = [np.diff(side.indptr) for side in (real, gen)]
     differences = sparse.csr_array(gen - real)
     drawn_real, drawn_gen = real @ weights, gen @ weights

@@ -38,14 +38,19 @@ def run(space: Workspace) -> str:
     new_couples = {two: print_ for two, print_ in couples.items() if not _is_agreed(space, two, print_)}
     if not pending and not new_couples:
         return f"nothing to do: {', '.join(names)} are compared"
+    left_out = []
     with space.stage("compare", settings.model_dump(), _READS, _WRITES) as run:
         for source in pending:
-            _compare_source(space, run, source, shard[source])
+            n = _compare_source(space, run, source, shard[source])
+            left_out += [f"{n} pairs of {source} left out, for one side has no image"] if n else []
         for (a, b), print_ in new_couples.items():
             where = {"sae": space.sae, "generator_a": a, "generator_b": b}
             at = {"shard": print_, "stage": "compare", "run_id": run.run_id}
-            space.store.replace("agreements", agreement_rows(space, a, b), where=where, **at)
-    return f"compared {', '.join(source for source in pending if source != REAL) or 'nothing new'}"
+            rows = agreement_rows(space, a, b)
+            space.store.replace("agreements", rows, where=where, **at)
+            _report_agreement(space, run, a, b, rows)
+    compared = ", ".join(source for source in pending if source != REAL) or "nothing new"
+    return "; ".join([f"compared {compared}", *left_out])
 
 
 def _require_named(space: Workspace) -> None:
@@ -62,7 +67,9 @@ def _is_agreed(space: Workspace, two: tuple[str, str], shard: str) -> bool:
     return space.store.holds("agreements", where, shard)
 
 
-def _compare_source(space: Workspace, run: Stage, source: str, shard: str) -> None:
+def _compare_source(space: Workspace, run: Stage, source: str, shard: str) -> int:
+    """Write the tables of one source; the number of pairs that could not be compared."""
+    n_left_out = 0
     where = {"sae": space.sae, "source": source}
     at = {"shard": shard, "stage": "compare", "run_id": run.run_id}
     space.store.replace("top_images", top_images(space, source), where=where, **at)
@@ -70,12 +77,14 @@ def _compare_source(space: Workspace, run: Stage, source: str, shard: str) -> No
         to = {"sae": space.sae, "generator": source}
         with tqdm(desc=f"compare {source}", unit="concept", mininterval=1) as bar:
             compared = compare_energies(space, source, bar)
+        n_left_out = compared.n_left_out
         for table in _PER_GENERATOR:
             space.store.replace(table, compared.frames[table], where=to, **at)
         _report(space, run, source, compared)
     statistics = concept_statistics(space, source, space.live_images(source), space.n_concepts())
     # Last, for it marks the source as done.
     space.store.replace("concept_stats", _stat_rows(space, source, statistics), where=where, **at)
+    return n_left_out
 
 
 def concept_statistics(space: Workspace, source: str, images: pl.DataFrame, n_concepts: int) -> pl.DataFrame:
@@ -128,6 +137,7 @@ def _stat_rows(space: Workspace, source: str, statistics: pl.DataFrame) -> pl.Da
 def _report(space: Workspace, run: Stage, generator: str, compared: Comparison) -> None:
     settings = space.config.compare
     rows = compared.frames["energy_differences"]
+    run.log({f"{generator}_pairs_left_out": compared.n_left_out})
     counts = Counter(rows["label"])
     run.log({f"{generator}_{label}": counts[label] for label in LABELS if label in counts})
     statistics = compared.frames["distributions"].filter(pl.col("form") == settings.form)
@@ -152,4 +162,18 @@ def _report(space: Workspace, run: Stage, generator: str, compared: Comparison) 
             rows[settings.form].to_numpy(), prevalence.to_numpy(), funnel, generator, settings.form
         ),
         f"funnel_{generator}.png",
+    )
+
+
+def _report_agreement(space: Workspace, run: Stage, a: str, b: str, rows: pl.DataFrame) -> None:
+    run.log({f"{name}_{a}_{b}": value for name, value in rows.select("statistic", "value").iter_rows()})
+    deltas = [
+        space.store.scan("energy_differences")
+        .filter((pl.col("sae") == space.sae) & (pl.col("generator") == name) & pl.col("q").is_not_null())
+        .select("concept_id", pl.col("ratio").alias(name))
+        .collect()
+        for name in (a, b)
+    ]
+    run.figure(
+        figures.agreement(deltas[0].join(deltas[1], on="concept_id"), a, b, rows), f"agreement_{a}_{b}.png"
     )

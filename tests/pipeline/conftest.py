@@ -22,6 +22,7 @@ steps = 2
 batch_size = 16
 [[generators]]
 name = "tiny-suppressed"
+seeds_per_caption = 2
 steps = 2
 batch_size = 16
 [backbone]

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 from tables import TABLES, TableStore
 from tests.pipeline.conftest import command, environment, pipeline
 
-GENERATORS = ("tiny-pixart", "tiny-suppressed")
+GENERATORS = {"tiny-pixart": 48, "tiny-suppressed": 96}  # and their images
 
 
 def read(lake: Path, table: str) -> pl.DataFrame:
@@ -34,7 +34,7 @@ def test_every_table_opens_without_our_code(lake):
 
 def test_images_are_stored_with_their_seeds(lake):
     images = read(lake, "images")
-    assert dict(images["source"].value_counts().iter_rows()) == {"real": 48, **dict.fromkeys(GENERATORS, 48)}
+    assert dict(images["source"].value_counts().iter_rows()) == {"real": 48, **GENERATORS}
     drawn = images.filter(pl.col("source") != "real")
     assert drawn["seed"].null_count() == 0
     assert (images["width"] == 64).all() and (images["status"] == "ok").all()
@@ -55,17 +55,96 @@ def test_energies_are_the_sums_of_codes(lake):
 
 
 def test_energy_differences_are_means_over_pairs(lake):
-    """Recomputed densely with numpy for every concept."""
-    energies, n_pairs = read(lake, "energies"), 48
-    for generator in GENERATORS:
+    """Recomputed densely with numpy for every concept; two images of a caption count half each."""
+    energies = read(lake, "energies")
+    for generator, n_images in GENERATORS.items():
         rows = read(lake, "energy_differences").filter(pl.col("generator") == generator)
         means = {}
         for source in ("real", generator):
             mine = energies.filter(pl.col("source") == source)
-            means[source] = np.bincount(mine["concept_id"], mine["energy"].cast(pl.Float64), 128) / n_pairs
+            n = 48 if source == "real" else n_images
+            means[source] = np.bincount(mine["concept_id"], mine["energy"].cast(pl.Float64), 128) / n
         assert np.allclose(rows["energy_real"], means["real"])
         assert np.allclose(rows["energy_gen"], means[generator])
         assert np.allclose(rows["difference"], means[generator] - means["real"])
+        assert (rows["n_pairs"] == 48).all()
+        assert (rows["n_fired_gen"] <= 48).all()
+
+
+def test_labels_follow_from_thresholds_intervals_and_q(lake):
+    """The rule, written once more in polars; the preset's thresholds are 0.1 and 0.9."""
+    rows = read(lake, "energy_differences")
+    sure = pl.col("q") < 0.05
+    inside = (pl.col("low") >= 0.1) & (pl.col("high") <= 0.9) & pl.col("q").is_not_null()
+    again = rows.select(
+        pl.when(sure & (pl.col("ratio") < 0.1))
+        .then(pl.lit("suppressed"))
+        .when(sure & (pl.col("ratio") > 0.9))
+        .then(pl.lit("exaggerated"))
+        .when(inside)
+        .then(pl.lit("aligned"))
+        .otherwise(pl.lit("uncertain"))
+        .alias("label")
+    )
+    assert again["label"].to_list() == rows["label"].to_list()
+    tested = pl.max_horizontal("n_fired_real", "n_fired_gen") >= 5
+    assert rows.filter(tested)["q"].null_count() == 0
+    assert rows.filter(~tested)["q"].null_count() == rows.filter(~tested).height
+    fires = rows.drop_nulls("ratio")
+    assert (fires["low"] <= fires["ratio"] + 1e-6).all() and (fires["ratio"] <= fires["high"] + 1e-6).all()
+
+
+def test_groups_hold_the_energies_of_their_members(lake):
+    rows = read(lake, "energy_differences")
+    sums = rows.group_by("generator", "group").agg(
+        (pl.col("energy_gen").sum() / (pl.col("energy_gen") + pl.col("energy_real")).sum()).alias("sum")
+    )
+    both = rows.join(sums, on=["generator", "group"]).drop_nulls("group_delta")
+    assert both.height > 100
+    assert np.allclose(both["group_delta"], both["sum"])
+    groups = read(lake, "concepts").select("concept_id", "group")
+    shown = rows.select("concept_id", "group").unique()
+    assert_frame_equal(shown.sort("concept_id"), groups.sort("concept_id"))
+
+
+def test_nulls_count_the_tested_concepts(lake):
+    """Halves of the real images for everyone; the generator that drew twice also against itself."""
+    tested = read(lake, "energy_differences").drop_nulls("q").group_by("generator").len()
+    n_tested = dict(tested.iter_rows())
+    sums = read(lake, "nulls").group_by("generator", "kind", "form").agg(pl.col("n_concepts").sum())
+    kinds = {(generator, kind) for generator, kind, *_ in sums.iter_rows()}
+    assert kinds == {("tiny-pixart", "real"), ("tiny-suppressed", "real"), ("tiny-suppressed", "self")}
+    for generator, _, _, n in sums.iter_rows():
+        assert 0 < n <= n_tested[generator]
+
+
+def test_agreement_is_the_correlation_of_the_ratios(lake):
+    rows = read(lake, "energy_differences").drop_nulls("q")
+    both = rows.pivot("generator", index="concept_id", values="ratio").drop_nulls()
+    stored = read(lake, "agreements").filter(pl.col("statistic") == "pearson").row(0, named=True)
+    assert (stored["generator_a"], stored["generator_b"]) == tuple(GENERATORS)
+    expected = np.corrcoef(*(both[name].to_numpy() for name in GENERATORS))[0, 1]
+    assert stored["value"] == pytest.approx(expected, abs=1e-4)
+    assert stored["low"] < stored["value"] < stored["high"]
+
+
+def test_differences_by_caption_mention(lake):
+    """One named concept, again with polars: energies of the pairs that say its name, and of the others."""
+    row = read(lake, "caption_differences").filter(pl.col("n_mentioned") >= 3).row(0, named=True)
+    said = read(lake, "pairs").select(
+        "pair_id", pl.col("caption").str.contains(rf"\b{row['word']}\b").alias("said")
+    )
+    assert said["said"].sum() == row["n_mentioned"]
+    energies = (
+        read(lake, "energies").filter(pl.col("concept_id") == row["concept_id"]).join(said, on="pair_id")
+    )
+    for part, where in (("mentioned", pl.col("said")), ("rest", ~pl.col("said"))):
+        sums = dict(energies.filter(where).group_by("source").agg(pl.col("energy").sum()).iter_rows())
+        n = row["n_mentioned"] if part == "mentioned" else row["n_rest"]
+        real = sums.get("real", 0) / n
+        gen = sums.get(row["generator"], 0) / n / (GENERATORS[row["generator"]] / 48)
+        if real + gen > 0:
+            assert row[part] == pytest.approx(gen / (real + gen), abs=1e-5)
 
 
 def test_top_images_are_those_with_most_energy_and_carry_their_heat_map(lake):
@@ -84,8 +163,9 @@ def test_top_images_are_those_with_most_energy_and_carry_their_heat_map(lake):
 
 def test_the_summary_names_every_generator(lake):
     summary = (lake / "summary.txt").read_text()
-    for generator in GENERATORS:
-        assert f"{generator}: 48 pairs, 48 images;" in summary
+    for generator, n_images in GENERATORS.items():
+        assert f"{generator}: 48 pairs, {n_images} images;" in summary
+        assert "concepts, by chance" in summary
 
 
 def test_a_second_run_has_nothing_to_do_and_says_why(lake, small):

@@ -62,7 +62,8 @@ def test_a_trial_by_hand():
     gen = np.stack([np.zeros(40), np.ones(40)], 1)
     evidence = weigh(real, gen, n_resamples=100, n_flips=100)
     rows = judge(evidence, np.array([True, False]), np.array([False, True]), "suppressed")
-    ours, absolute, relative = rows
+    ours, test, absolute, relative = rows
+    assert test["found"]
     assert (ours["found"], ours["n_hits"], ours["n_false"], ours["auroc"]) == (True, 1, 0, 1.0)
     assert not absolute["found"]  # sigmoid(-1 / 0.8) = 0.22 is not below 0.1
     assert relative["found"]  # sigmoid(-1 / 0.4) = 0.08
@@ -72,12 +73,12 @@ def test_a_trial_by_hand():
 
 def test_trials_from_pictures_to_the_table(tmp_path):
     trials = run_trials(Eye(n_training=150, n_steps=150), [0], (1.0,), (120,))
-    assert set(trials["rule"]) == {"ours", "absolute", "relative"}
+    assert set(trials["rule"]) == {"labels", "q", "absolute", "relative"}
     assert set(trials["family"]) <= {"shape", "colour", "background"}
-    background = trials.filter(family="background", rule="ours", direction="exaggerated")
+    background = trials.filter(family="background", rule="q", direction="exaggerated")
     assert background["found"].all()
     keep(trials, str(tmp_path / "lake"))
     keep(trials, str(tmp_path / "lake"))
     assert TableStore(str(tmp_path / "lake")).scan("planted").collect().height == trials.height
-    assert "exaggerated" in power_table(trials, "ours")
+    assert "exaggerated" in power_table(trials, "labels")
     assert [row.what for row in rows_of(trials)][2] == "false among all discoveries"
