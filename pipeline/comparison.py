@@ -9,7 +9,8 @@ import polars as pl
 from scipy import sparse
 from tqdm import tqdm
 
-from pipeline.energies import pair_energies
+from pipeline.agreement import N_SHAPES, sae_agreement_rows
+from pipeline.energies import Sides, pair_energies, sides_of
 from pipeline.frames import columns_of, schema_of
 from pipeline.measures import distribution, nulls
 from pipeline.measures.energy import FORMS
@@ -18,10 +19,8 @@ from pipeline.measures.groups import grouped
 from pipeline.measures.naming import WORD
 from pipeline.stages.settings import CompareConfig
 from pipeline.workspace import Workspace
-from tables import LABELS, REAL
 
 N_BINS = 40  # of the energy difference, in histograms
-_N_SHAPES = 200  # resamples for figures of the whole distribution
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,10 @@ class Comparison:
     n_left_out: int  # pairs without an image on one of the sides
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """Energies of the same pairs on both sides."""
-
-    pairs: pl.DataFrame  # pair_id, caption
-    real: sparse.csr_array  # (n_pairs, n_concepts)
-    gen: sparse.csr_array
-
-
 def compare_energies(space: Workspace, generator: str, bar: tqdm | None = None) -> Comparison:
     """Everything that is known of one generator."""
     settings = space.config.compare
-    sides = _sides(space, generator)
+    sides = sides_of(space, generator)
     concepts = space.store.scan("concepts").filter(pl.col("sae") == space.sae).sort("concept_id").collect()
     judge = partial(
         weigh,
@@ -62,6 +52,7 @@ def compare_energies(space: Workspace, generator: str, bar: tqdm | None = None) 
         "caption_differences": _caption_rows(settings, judge, sides, concepts),
         **_whole_rows(space, generator, sides, alone),
     }
+    frames["sae_agreements"] = sae_agreement_rows(space, generator, sides, frames["energy_differences"])
     named = (pl.lit(space.sae).alias("sae"), pl.lit(generator).alias("generator"))
     return Comparison(
         {
@@ -70,18 +61,6 @@ def compare_energies(space: Workspace, generator: str, bar: tqdm | None = None) 
         },
         len(space.pairs()) - len(sides.pairs),
     )
-
-
-def _sides(space: Workspace, generator: str) -> _Sides:
-    both = space.live_images(REAL).select("pair_id").unique()
-    both = both.join(space.live_images(generator).select("pair_id").unique(), on="pair_id", how="semi")
-    pairs = space.pairs().join(both, on="pair_id", how="semi", maintain_order="left")
-    if pairs.is_empty():
-        raise ValueError(
-            f"no pair has both a real image and one of {generator}; look at the status and error columns of"
-            " the images table."
-        )
-    return _Sides(pairs, pair_energies(space, REAL, pairs), pair_energies(space, generator, pairs))
 
 
 def _null(values: np.ndarray) -> pl.Series:
@@ -138,7 +117,7 @@ def _temperature(settings: CompareConfig, form: str) -> float | None:
     return settings.temperature if form == settings.form else None
 
 
-def _caption_rows(settings: CompareConfig, judge, sides: _Sides, concepts: pl.DataFrame) -> pl.DataFrame:
+def _caption_rows(settings: CompareConfig, judge, sides: Sides, concepts: pl.DataFrame) -> pl.DataFrame:
     """Energy differences of named concepts among the pairs whose caption has the name, and among the rest."""
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -170,7 +149,7 @@ def _caption_rows(settings: CompareConfig, judge, sides: _Sides, concepts: pl.Da
 
 
 def _whole_rows(
-    space: Workspace, generator: str, sides: _Sides, evidence: Evidence
+    space: Workspace, generator: str, sides: Sides, evidence: Evidence
 ) -> dict[str, pl.DataFrame]:
     """`nulls`, `distributions` and `funnel` of the tested concepts, each in every form."""
     settings, n_pairs, tested = space.config.compare, len(sides.pairs), evidence.tested
@@ -178,7 +157,7 @@ def _whole_rows(
     halves = nulls.split_null(sides.real, sides.gen, **chance) if n_pairs > 1 else None
     twice = _drawn_twice(space, generator, sides.pairs, chance)
     swapped = nulls.self_null(sides.real, sides.gen, **chance)
-    weights = bootstrap_weights(n_pairs, _N_SHAPES, np.random.default_rng(settings.seed))
+    weights = bootstrap_weights(n_pairs, N_SHAPES, np.random.default_rng(settings.seed))
     resampled = distribution.resample(sides.real, sides.gen, weights)
     prevalence = np.maximum(evidence.n_fired_real, evidence.n_fired_gen)[tested] / n_pairs
     edges = (settings.suppressed_below, settings.exaggerated_above)
@@ -238,42 +217,3 @@ def _estimate_rows(estimates: Sequence[distribution.Estimate], form: str) -> pl.
     rows = [(form, e.name, e.value, e.low, e.high) for e in estimates]
     kinds = {"form": pl.String, "statistic": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
     return pl.DataFrame(rows, schema=kinds, orient="row")
-
-
-def agreement_rows(space: Workspace, a: str, b: str) -> pl.DataFrame:
-    """Rows of `agreements` for two generators, over the pairs that both drew.
-
-    Correlations are those of the relative difference over concepts that were tested for both; the overlap of
-    blindspots is by label.
-    """
-    settings = space.config.compare
-    one, other = _sides(space, a), _sides(space, b)
-    shared = one.pairs.join(other.pairs, on="pair_id", how="semi", maintain_order="left")
-    rows: list[tuple[str, float, float | None, float | None]] = []
-    stored = (
-        space.store.scan("energy_differences")
-        .filter(pl.col("sae") == space.sae)
-        .select("generator", "concept_id", "label", "q")
-        .sort("concept_id")
-        .collect()
-    )
-    labels = {name: stored.filter(pl.col("generator") == name) for name in (a, b)}
-    if len(shared):
-        weights = bootstrap_weights(len(shared), _N_SHAPES, np.random.default_rng(settings.seed))
-        tested = np.all([labels[name]["q"].is_not_null().to_numpy() for name in (a, b)], axis=0)
-        whole = np.full((len(shared), 1), 1 / len(shared), np.float32)
-        views = []
-        for name in (a, b):
-            real, gen = (pair_energies(space, source, shared)[:, tested] for source in (REAL, name))
-            views.append(distribution.resample(real, gen, np.hstack([whole, weights])).delta("ratio"))
-        found = distribution.correlation(views[0][:, 0], views[1][:, 0], views[0][:, 1:], views[1][:, 1:])
-        rows += [(e.name, e.value, e.low, e.high) for e in found]
-    for label in LABELS[:2]:
-        share = distribution.jaccard(*((labels[name]["label"] == label).to_numpy() for name in (a, b)))
-        if not np.isnan(share):
-            rows.append((f"jaccard_{label}", share, None, None))
-    kinds = {"statistic": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
-    frame = pl.DataFrame(rows, schema=kinds, orient="row").with_columns(
-        pl.lit(space.sae).alias("sae"), pl.lit(a).alias("generator_a"), pl.lit(b).alias("generator_b")
-    )
-    return frame.select(columns_of("agreements"))

@@ -252,6 +252,24 @@ TABLES: dict[str, Table] = {
             nullable="low high",
         ),
         _table(
+            "sae_agreements",
+            "how far two SAEs, perhaps on two backbones, agree on a generator",
+            {
+                "sae": TEXT,
+                "other_sae": TEXT,
+                "generator": TEXT,
+                "n_matched": I64,  # concepts with a counterpart, by correlation over the real images
+                "correlation": F64,  # mean over them
+                "spearman": F64,  # of their energy differences, ratio form
+                "low": F64,
+                "high": F64,
+                "same_label": F64,  # share of them with the same label, 0 to 1
+            },
+            key="sae other_sae generator",
+            partitions="sae",
+            writers="compare",
+        ),
+        _table(
             "caption_differences",
             "one named concept for one generator, where captions mention it and where they do not",
             {

@@ -106,8 +106,8 @@ GENERATORS: dict[str, GeneratorSpec] = {
     "kandinsky": _paper("kandinsky-community/kandinsky-2-1"),
     "tiny-sd": _tiny("tiny-sd"),
     "tiny-pixart": _tiny("tiny-pixart", call=_UNBINNED),
-    "tiny-suppressed": _tiny("tiny-suppressed", call=_UNBINNED),
-    "tiny-memorised": _tiny("tiny-memorised", call=_UNBINNED),
+    "tiny-suppressed": _tiny("tiny-suppressed"),
+    "tiny-memorised": _tiny("tiny-memorised"),
 }
 
 

@@ -3,7 +3,7 @@
 Reads: `energies`, `codes`, `images`, `concepts`. Writes for each generator `concept_stats` (energy of each
 concept in each image set), `energy_differences` (generated against real over the pairs that have both) and
 `top_images`; beside them `nulls`, `distributions`, `funnel` and `caption_differences`; and for every two
-generators `agreements`.
+generators `agreements`, and `sae_agreements` where another SAE has been used on the same images.
 """
 
 from collections import Counter
@@ -14,14 +14,22 @@ import polars as pl
 from tqdm import tqdm
 
 from pipeline import figures
-from pipeline.comparison import Comparison, agreement_rows, compare_energies
+from pipeline.agreement import agreement_rows
+from pipeline.comparison import Comparison, compare_energies
 from pipeline.top_images import top_images
 from pipeline.workspace import Workspace
 from tables import LABELS, REAL
 from tracking.stage import Stage
 
 _READS = ("energies", "codes", "images", "concepts")
-_PER_GENERATOR = ("energy_differences", "nulls", "distributions", "funnel", "caption_differences")
+_PER_GENERATOR = (
+    "energy_differences",
+    "nulls",
+    "distributions",
+    "funnel",
+    "caption_differences",
+    "sae_agreements",
+)
 _WRITES = ("concept_stats", "top_images", "agreements", *_PER_GENERATOR)
 
 
