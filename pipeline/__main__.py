@@ -70,11 +70,43 @@ def status(lake: Annotated[str, typer.Option(help="Folder or URI of the tables."
 def benchmark(
     name: Annotated[str, typer.Argument(help="Which benchmark; `list` names them.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    lake: Annotated[str, typer.Option(help="Where a benchmark with a table of its own keeps it.")] = "lake",
 ) -> None:
     """Measure, print figure, floor, bar and verdict, and exit 1 where a bar falls short."""
     from pipeline.benchmarks import run_benchmark
 
-    raise typer.Exit(0 if run_benchmark(name, json_file) else 1)
+    raise typer.Exit(0 if run_benchmark(name, json_file, lake) else 1)
+
+
+@app.command("import-sae")
+def import_sae(
+    source: Annotated[str, typer.Argument(help="Path, or Hub id: owner/name, or owner/name/folder.")],
+    to: Annotated[Path, typer.Option(help="Folder for the imported SAE.")],
+    backbone: Annotated[str | None, typer.Option(help="Backbone that its tokens come from.")] = None,
+    k: Annotated[int | None, typer.Option(min=1, help="Concepts per token, where it does not say.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="BatchTopK's, where it does not say.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the Hub.")] = None,
+) -> None:
+    """Import an SAE of overcomplete, SAELens, sparsify, dictionary_learning or saev."""
+    from pipeline import saes
+
+    typer.echo(saes.import_sae(source, to, backbone=backbone, k=k, threshold=threshold, revision=revision))
+
+
+@app.command("sae-report")
+def sae_report(
+    folders: Annotated[list[Path], typer.Argument(metavar="SAE_DIR...", help="Folders of SAEs.")],
+    tokens: Annotated[Path | None, typer.Option(help="Token shards none was trained on.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Pictures none was trained on.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+) -> None:
+    """Compare SAEs on held-out tokens: R2, L0, dead, stable rank, coherence, OOD, stability."""
+    from pipeline import saes
+
+    rows = saes.report(folders, tokens, images)
+    typer.echo(saes.as_table(rows))
+    if json_file:
+        saes.write_json(rows, json_file)
 
 
 @world.command()

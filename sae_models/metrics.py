@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from sae_models.sae import SAE
 
 RATE_EDGES = tuple(10.0**power for power in range(-6, 1))  # of the firing-rate histogram, in shares of tokens
-_MATCHABLE = 8192  # atoms; the Hungarian method is cubic
+MATCHABLE = 8192  # atoms; the Hungarian method is cubic
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,9 @@ def stability(dictionary_a: Tensor, dictionary_b: Tensor) -> float:
         raise ValueError(
             f"dictionaries have shapes {tuple(dictionary_a.shape)} and {tuple(dictionary_b.shape)}"
         )
-    if len(dictionary_a) > _MATCHABLE:
+    if len(dictionary_a) > MATCHABLE:
         raise ValueError(
-            f"{len(dictionary_a):,} atoms are too many to match; give at most {_MATCHABLE:,} of them"
+            f"{len(dictionary_a):,} atoms are too many to match; give at most {MATCHABLE:,} of them"
         )
     a, b = (normalize(dictionary.detach().cpu(), dim=1) for dictionary in (dictionary_a, dictionary_b))
     cosines = (a @ b.t()).numpy()

@@ -37,6 +37,17 @@ class BackboneSpec(BaseModel):
     mean: Triple = _IMAGENET_MEAN  # per channel of RGB in 0 to 1
     std: Triple = _IMAGENET_STD
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How images become its input, as SAEs and token shards record it."""
+        return {
+            "resize": self.resize,
+            "crop": self.crop,
+            "interpolation": "bicubic",
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
 
 class BackboneConfig(BackboneSpec):
     """A backbone of the registry, with its options overridden, or one of your own."""
@@ -61,6 +72,11 @@ def open_backbone(config: BackboneConfig) -> "Backbone":
     Raises ValueError in one sentence for an unknown name, a source that cannot be loaded or reached or is
     of another family, and a crop that is not made of whole patches.
     """
+    return Backbone(with_defaults(config))
+
+
+def with_defaults(config: BackboneConfig) -> BackboneConfig:
+    """`config` with what its row of the registry says. ValueError for a name that is no row and no source."""
     own = config.model_dump(exclude_unset=True)
     if config.name in BACKBONES:
         own = BACKBONES[config.name].model_dump(exclude_unset=True) | own
@@ -68,7 +84,7 @@ def open_backbone(config: BackboneConfig) -> "Backbone":
         if "/" not in config.name:
             find(BACKBONES, config.name, "backbone", "; a Hub id or a folder has a slash")
         own["source"] = config.name
-    return Backbone(BackboneConfig.model_validate(own))
+    return BackboneConfig.model_validate(own)
 
 
 class Backbone:
@@ -92,13 +108,7 @@ class Backbone:
         self.grid: tuple[int, int] = (side, side)  # patches, (height, width)
         self.n_prefix: int = 1 + getattr(settings, "num_register_tokens", 0)  # CLS and registers
         self.n_tokens: int = self.n_prefix + side * side
-        self.preprocessing: dict[str, Any] = {
-            "resize": config.resize,
-            "crop": config.crop,
-            "interpolation": "bicubic",
-            "mean": list(config.mean),
-            "std": list(config.std),
-        }
+        self.preprocessing: dict[str, Any] = config.preprocessing
 
     def tokens(self, images: Sequence[Image.Image]) -> "torch.Tensor":
         """Tokens after the final LayerNorm, (n, n_tokens, d_model) float32 on the backbone's device."""

@@ -1,7 +1,8 @@
 """Train the sparse autoencoder that defines the concepts.
 
 Reads: `images`. Writes: the SAE's folder `saes/<name>` (`cfg.json`, `sae_weights.safetensors`) and a version
-in the MLflow model registry. Tokens of the images are cached on disk, shard by shard, while it trains.
+in the MLflow model registry. Tokens of the images are cached on disk, shard by shard, while it trains; those
+it was not trained on stay in `held-out/<name>`, for `sae-report`.
 """
 
 import os
@@ -74,7 +75,7 @@ def _cache_tokens(space: Workspace, backbone: Backbone, run: Stage) -> Path:
 
 
 def _train(space: Workspace, backbone: Backbone, folder: Path, run: Stage) -> dict[str, float]:
-    from sae_models import SAEConfig, ShardTokens, TrainingConfig, report, train
+    from sae_models import SAEConfig, ShardTokens, TokenWriter, TrainingConfig, report, train
 
     config = space.config.sae
     tokens = ShardTokens(folder)
@@ -100,13 +101,26 @@ def _train(space: Workspace, backbone: Backbone, folder: Path, run: Stage) -> di
             log=log,
             progress=progress,
         )
-    figures_ = report(sae, tokens.held_out()).scalars()
+    held_out = tokens.held_out()
+    figures_ = report(sae, held_out).scalars()
     run.log({f"held_out_{name}": value for name, value in figures_.items()})
     if curve:
         run.figure(figures.training_curve(curve), "training.png")
+    writer = TokenWriter(
+        held_out_folder(space.sae_folder),
+        backbone.d_model,
+        backbone=backbone.id,
+        preprocessing=backbone.preprocessing,
+    )
+    writer.write(0, held_out)
     _publish(space, sae, figures_, run)
     shutil.rmtree(folder)
     return figures_
+
+
+def held_out_folder(sae_folder: Path) -> Path:
+    """Where the tokens lie that an SAE of a lake was not trained on."""
+    return sae_folder.parent.parent / "held-out" / sae_folder.name
 
 
 def _publish(space: Workspace, sae: "SAE", metrics: dict[str, float], run: Stage) -> None:

@@ -45,14 +45,12 @@ def test_the_published_sae_is_imported_with_its_backbone(tmp_path):
     assert "24 concepts of 8-wide tokens of dinov2-base-reg, batchtopk after a LayerNorm" in said
     spec = BACKBONES["dinov2-base-reg"]
     load(tmp_path / "ours", backbone="dinov2-base-reg", preprocessing=spec.preprocessing)
-    with pytest.raises(ValueError, match="an SAE in .* already"):
+    with pytest.raises(ValueError, match=r"an SAE in .* already"):
         saes.import_sae(str(FIXTURE), tmp_path / "ours", threshold=1.0)
 
 
 def test_a_backbone_is_asked_for_where_none_is_recorded(tmp_path):
-    with pytest.raises(
-        ValueError, match="does not say as the backbone.*--backbone with one of dinov2-base-reg"
-    ):
+    with pytest.raises(ValueError, match=r"names no backbone: write --backbone with one of dinov2-base-reg"):
         saes.import_sae(str(FIXTURE), tmp_path / "ours", threshold=1.0)
     with pytest.raises(ValueError, match="unknown backbone 'dinov2-bse'"):
         saes.import_sae(str(FIXTURE), tmp_path / "ours", threshold=1.0, backbone="dinov2-bse")
@@ -90,21 +88,22 @@ def test_two_of_the_same_atoms_are_as_stable_as_can_be(tmp_path):
 
 def test_the_tokens_that_training_held_out_are_found(tmp_path):
     folder = an_sae(tmp_path / "saes" / "ra", 0)
-    with pytest.raises(ValueError, match="no held-out tokens of .*--tokens.*--images"):
+    with pytest.raises(ValueError, match=r"no held-out tokens of .*--tokens.*--images"):
         saes.report([folder])
     shards(tmp_path / "held-out" / "ra")
     assert saes.report([folder])[0]["n_tokens"] == 300
 
 
 def test_pictures_become_the_tokens_of_the_recorded_backbone(tmp_path):
-    folder = an_sae(tmp_path / "a", 0, d_model=128, n_points=200)
+    width = json.loads((Path(str(TINY.source)) / "config.json").read_text())["hidden_size"]
+    folder = an_sae(tmp_path / "a", 0, d_model=width, n_points=2 * width)
     (tmp_path / "pictures").mkdir()
     with pytest.raises(ValueError, match="no pictures in"):
         saes.report([folder], images=tmp_path / "pictures")
     for i in range(2):
         Image.effect_noise((64, 64), 50 + 50 * i).convert("RGB").save(tmp_path / "pictures" / f"{i}.png")
     row = saes.report([folder], images=tmp_path / "pictures")[0]
-    assert row["n_tokens"] in (2 * 65, 2 * 69)
+    assert row["n_tokens"] % 2 == 0 and row["n_tokens"] > 2 * 64
     (tmp_path / "pictures" / "2.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="cannot be read"):
         saes.report([folder], images=tmp_path / "pictures")
