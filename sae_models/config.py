@@ -40,7 +40,8 @@ class SAEConfig:
     preprocessing: Mapping[str, Any] = field(
         default_factory=dict
     )  # how images became tokens; JSON values only
-    seed: int = 0  # of initialisation and K-means
+    seed: int = 0  # of initialisation, of the order of the tokens and of K-means
+    points_seed: int | None = None  # of K-means and of the tokens it reads; None = seed
 
     def __post_init__(self) -> None:
         for name in ("d_model", "n_concepts", "k"):
@@ -65,11 +66,20 @@ class SAEConfig:
             raise ValueError(f"bandwidth is {self.bandwidth!r}; write a width above 0, for example 0.05")
         if not (isinstance(self.seed, int) and self.seed >= 0):
             raise ValueError(f"seed is {self.seed!r}; write a whole number of 0 or more")
+        if self.points_seed is not None and not _is_count(self.points_seed, least=0):
+            raise ValueError(
+                f"points_seed is {self.points_seed!r}; write a whole number of 0 or more, or None"
+            )
 
     @property
     def uses_points(self) -> bool:
         """Whether K-means points are needed to build this SAE."""
         return self.dictionary == "archetypal" or self.init == "points"
+
+    @property
+    def seed_of_points(self) -> int:
+        """The seed of K-means and of the tokens it reads."""
+        return self.seed if self.points_seed is None else self.points_seed
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""

@@ -68,7 +68,7 @@ def initialise(sae: SAE, sample: Tensor) -> None:
 
 def _start_atoms(sae: SAE, u: Tensor, generator: torch.Generator) -> None:
     config = sae.config
-    points = kmeans_points(u, config.n_points, config.seed) if config.uses_points else None
+    points = kmeans_points(u, config.n_points, config.seed_of_points) if config.uses_points else None
     if isinstance(sae.atoms, ArchetypalDictionary):
         assert points is not None
         sae.atoms.start(points, generator)

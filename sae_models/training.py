@@ -91,7 +91,7 @@ class _Run:
         if state is None:
             n_points = config.n_points if config.uses_points else 0
             n_sample = min(len(tokens), max(training.n_sample, 8 * n_points))
-            initialise(self.sae, sample_tokens(tokens, n_sample, config.seed))
+            initialise(self.sae, sample_tokens(tokens, n_sample, config.seed_of_points))
         self.sae.to(device).train()
         self.optimiser = make_optimiser(self.sae, training)
         self.since_fired = torch.zeros(config.n_concepts, dtype=torch.int64, device=device)  # in tokens
@@ -109,17 +109,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         x = checked(next(self._batches), self.tokens.d_model).to(self.device, non_blocking=True)
-        mixed = training.mixed_precision and self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            loss = step_loss(self.sae, x, self.since_fired >= training.dead_after, training)
-        loss.total.backward()
-        limit = training.gradient_clip or math.inf
-        norm = nn.utils.clip_grad_norm_(self.sae.parameters(), limit)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.sae.constrain()
-        if isinstance(self.sae.activation, BatchTopK):
-            self.sae.activation.remember(loss.codes, training.threshold_memory)
+        loss, norm = update(self.sae, self.optimiser, x, self.since_fired >= training.dead_after, training)
         self._count_fired(loss.codes)
         self._resample(step + 1, x)
         return self._metrics(loss, rate, norm) if (step + 1) % training.log_every == 0 else {}
@@ -167,6 +157,26 @@ class _Run:
             "gradient_norm": float(norm),
             "tokens_per_second": speed,
         }
+
+
+def update(
+    sae: SAE, optimiser: torch.optim.Optimizer, x: Tensor, dead: Tensor, training: TrainingConfig
+) -> tuple[StepLoss, Tensor]:
+    """One step of the optimiser on tokens x (n, d_model), at the learning rate it has.
+
+    dead: (n_concepts,) bool, codes to revive. Returns the loss and the norm of its gradient before clipping.
+    """
+    mixed = training.mixed_precision and x.device.type == "cuda"
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
+        loss = step_loss(sae, x, dead, training)
+    loss.total.backward()
+    norm = nn.utils.clip_grad_norm_(sae.parameters(), training.gradient_clip or math.inf)
+    optimiser.step()
+    optimiser.zero_grad()
+    sae.constrain()
+    if isinstance(sae.activation, BatchTopK):
+        sae.activation.remember(loss.codes, training.threshold_memory)
+    return loss, norm
 
 
 def learning_rate(step: int, training: TrainingConfig) -> float:

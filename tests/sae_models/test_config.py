@@ -25,6 +25,7 @@ from sae_models import SAEConfig, TrainingConfig
         ({"delta": float("nan")}, "delta is nan"),
         ({"bandwidth": 0.0}, "bandwidth is 0.0"),
         ({"seed": -1}, "seed is -1"),
+        ({"points_seed": -1}, "points_seed is -1"),
     ],
 )
 def test_wrong_sae_values(fields: dict, sentence: str) -> None:

@@ -173,6 +173,17 @@ def test_points_are_seeded_and_inside_the_data() -> None:
     assert points.norm(dim=1).max() < x.norm(dim=1).max()
 
 
+def test_points_have_a_seed_of_their_own() -> None:
+    def started(seed: int, points_seed: int | None) -> SAE:
+        config = replace(CONFIG, seed=seed, points_seed=points_seed)
+        return train(source(), config, replace(TRAINING, n_steps=1), checkpoint_folder=None)
+
+    first, same_points, other_points = started(0, None), started(1, 0), started(0, 1)
+    assert torch.equal(same_points.atoms.points, first.atoms.points)
+    assert not torch.equal(same_points.dictionary(), first.dictionary())
+    assert not torch.equal(other_points.atoms.points, first.atoms.points)
+
+
 def test_learning_rate_by_hand() -> None:
     training = TrainingConfig(n_steps=101, learning_rate=1.0, final_learning_rate=0.2, warmup=0.099)
     assert learning_rate(0, training) == pytest.approx(0.1)
