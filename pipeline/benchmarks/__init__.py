@@ -9,7 +9,12 @@ from pathlib import Path
 from pipeline.sources.registry import find
 
 # Name: the module whose `measure()` gives the rows.
-BENCHMARKS = {"world": "pipeline.benchmarks.world"}
+BENCHMARKS = {
+    "compare": "pipeline.benchmarks.compare",
+    "planted": "pipeline.benchmarks.planted",
+    "world": "pipeline.benchmarks.world",
+}
+INTO_LAKE = {"planted"}  # these keep their results in a table
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,10 @@ class Row:
         return self.figure >= self.bar if self.at_least else self.figure <= self.bar
 
 
-def run_benchmark(name: str, json_file: Path | None = None) -> bool:
+def run_benchmark(name: str, json_file: Path | None = None, lake: str = "lake") -> bool:
     """Measure and print one benchmark; True where every bar holds."""
-    measure: Callable[[], list[Row]] = import_module(find(BENCHMARKS, name, "benchmark")).measure
-    rows = measure()
+    measure: Callable[..., list[Row]] = import_module(find(BENCHMARKS, name, "benchmark")).measure
+    rows = measure(lake) if name in INTO_LAKE else measure()
     print(as_table(rows))
     if json_file:
         json_file.write_text(
