@@ -24,31 +24,36 @@ def summarise(space: Workspace) -> str:
             f"{generator.name}: {rows['n_pairs'][0] if len(rows) else 0} pairs, {n_images} images; "
             + ", ".join(f"{counts[label]} {label}" for label in LABELS)
         )
-        lines += _excess(space, generator.name)
+        lines += _whole(space, generator.name)
         for label in LABELS[:2]:
             lines.append(f"  {label:<12}" + (_leaders(rows, label, names) or "none"))
     return "\n".join(lines)
 
 
-def _excess(space: Workspace, generator: str) -> list[str]:
-    """How many concepts lie beyond the thresholds, beside what chance puts there."""
+def _whole(space: Workspace, generator: str) -> list[str]:
+    """How many concepts lie beyond the thresholds, with intervals, beside what chance puts there."""
     rows = space.store.scan("distributions").filter(
         (pl.col("sae") == space.sae)
         & (pl.col("generator") == generator)
         & (pl.col("form") == space.config.compare.form)
-        & pl.col("statistic").str.starts_with("blindspots_")
     )
-    found = {
-        row["statistic"].removeprefix("blindspots_"): row for row in rows.collect().iter_rows(named=True)
-    }
-    if not found:
-        return []
-    excess = found["excess"]
-    return [
-        f"  beyond a threshold on half of the pairs: {found['seen']['value']:.1f} concepts, by chance"
-        f" {found['chance']['value']:.1f}; excess {excess['value']:.1f}"
-        f" ({excess['low']:.1f} to {excess['high']:.1f})"
-    ]
+    found = {row["statistic"]: row for row in rows.collect().iter_rows(named=True)}
+    lines = []
+    if "share_suppressed" in found:
+        below, above = (_span(found[f"share_{label}"], ".1%") for label in LABELS[:2])
+        lines.append(f"  of the tested concepts, below the threshold {below}, above it {above}")
+    if "blindspots_excess" in found:
+        seen, chance, excess = (
+            _span(found[f"blindspots_{name}"], ".1f") for name in ("seen", "chance", "excess")
+        )
+        lines.append(
+            f"  beyond a threshold on half of the pairs: {seen} concepts, by chance {chance}; excess {excess}"
+        )
+    return lines
+
+
+def _span(row: dict, style: str) -> str:
+    return f"{row['value']:{style}} ({row['low']:{style}} to {row['high']:{style}})"
 
 
 def leaders(rows: pl.DataFrame, label: str) -> pl.DataFrame:

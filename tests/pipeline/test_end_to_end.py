@@ -165,7 +165,7 @@ def test_the_summary_names_every_generator(lake):
     summary = (lake / "summary.txt").read_text()
     for generator, n_images in GENERATORS.items():
         assert f"{generator}: 48 pairs, {n_images} images;" in summary
-        assert "concepts, by chance" in summary
+        assert " concepts, by chance " in summary and "below the threshold" in summary
 
 
 def test_a_second_run_has_nothing_to_do_and_says_why(lake, small):
