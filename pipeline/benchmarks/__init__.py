@@ -12,6 +12,7 @@ from pipeline.sources.registry import find
 BENCHMARKS = {
     "compare": "pipeline.benchmarks.compare",
     "planted": "pipeline.benchmarks.planted",
+    "sae": "pipeline.benchmarks.sae",
     "world": "pipeline.benchmarks.world",
 }
 INTO_LAKE = {"planted"}  # these keep their results in a table
