@@ -150,8 +150,11 @@ def what_was_compared(now: Selection) -> None:
             st.metric(label, value, width="content")
 
 
-def distribution_table(statistics: pl.DataFrame) -> None:
+def distribution_table(statistics: pl.DataFrame, lake: str) -> None:
     """Shape of every generator's energy differences, each figure with its 95% interval."""
+    if statistics.is_empty():
+        empty_table("distributions", lake)
+        return
     shown = {
         "blindspots_seen": "beyond a threshold",
         "blindspots_chance": "by chance",

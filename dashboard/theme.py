@@ -63,7 +63,7 @@ LABEL_BADGE: dict[str, tuple[Literal["blue", "gray", "orange"], str]] = {
 }
 
 # The tables that have to hold rows before there is anything to show, in the order they fill.
-FILLING_ORDER = ("pairs", "images", "codes", "energies", "concept_stats", "energy_differences")
+FILLING_ORDER = ("pairs", "images", "codes", "energies", "concepts", "concept_stats", "energy_differences")
 
 FORMS = ("ratio", "relative", "absolute")
 FORM_FORMULA = {  # LaTeX

@@ -35,7 +35,7 @@ st.altair_chart(
 components.reading(now.form)
 if not null.is_empty():
     st.caption("Dotted: halves of the real images against each other, where nothing differs but chance.")
-components.distribution_table(queries.statistics(now.lake, now.sae, now.form))
+components.distribution_table(queries.statistics(now.lake, now.sae, now.form), now.lake)
 
 st.header("Most suppressed", anchor=False)
 st.caption("The real image with the most of the concept, and what the generator drew from its caption.")

@@ -81,6 +81,7 @@ def test_a_partly_filled_lake_breaks_no_page(open_page, full_lake, tmp_path, pag
     for missing in (
         ("energy_differences",),
         ("images", "pairs"),
+        ("nulls", "distributions", "caption_differences"),
         ("codes", "concept_stats", "layout", "concepts"),
     ):
         lake = _without(full_lake, tmp_path / missing[0], *missing)
