@@ -92,9 +92,12 @@ class SAE(nn.Module):
         int64.
 
         The width is k for TopK and the largest count in the batch for the others. Raises ValueError on a
-        wrong shape.
+        wrong shape, NaN and infinity.
         """
-        return self.encode_standardised(self.standardise(x))
+        u = self.standardise(x)
+        if not bool(torch.isfinite(u.detach().sum())):  # both survive a sum
+            raise ValueError("tokens hold NaN or infinity; look at the backbone's output before encoding it")
+        return self.encode_standardised(u)
 
     def decode(self, codes: Codes) -> Tensor:
         """Tokens (n, d_model), in token units, rebuilt from codes."""

@@ -131,3 +131,12 @@ def assert_codes(codes: Codes, expected: Tensor) -> None:
     assert codes.indices.dtype == torch.int64
     assert bool((codes.values >= 0).all())
     assert_close(codes.dense(expected.shape[1]), expected)
+
+
+def assert_same(sae: SAE, x: Tensor, codes: Tensor, rebuilt: Tensor, relative: float = 1e-5) -> None:
+    """In eval mode, dense codes and reconstruction of x, at the tolerance of `assert_close`."""
+    assert not sae.training
+    assert (codes > 0).any()
+    found, sparse = sae(x)
+    assert_close(sparse.dense(codes.shape[1]), codes, relative)
+    assert_close(found, rebuilt, relative)

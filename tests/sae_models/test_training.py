@@ -235,6 +235,10 @@ def test_a_float64_or_bfloat16_token_is_welcome() -> None:
     assert sae.encode(x.bfloat16()).values.dtype == torch.float32
     with pytest.raises(ValueError, match=r"takes \(n, 16\)"):
         sae.encode(x[:, :5])
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        x[2, 3] = bad
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            sae(x)
 
 
 @pytest.mark.parametrize(
