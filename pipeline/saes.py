@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sae_models import SAE
 
-_PUBLISHED = {"RA-SAE-DINOv2-32k": "dinov2-base-reg"}  # a part of the source: the backbone it was made for
+_PUBLISHED = {"RA-SAE-DINOv2-32k": "dinov2-base-reg"}  # part of a file's name: the backbone it was made for
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 _MOST_TOKENS = 65_536
 _NULL_SEED = 20_250_613  # of the random dictionary; no SAE starts from it
@@ -47,7 +47,8 @@ def import_sae(
         raise ValueError(f"there is an SAE in {to} already; give another folder with --to.")
     path = importers.locate(source, revision)
     sae = importers.import_sae(path, importers.Options(k=k, threshold=threshold))
-    spec = _backbone(source, backbone, sae.config.backbone)
+    files = [source, *(file.name for file in (path.iterdir() if path.is_dir() else []))]
+    spec = _backbone(files, backbone, sae.config.backbone)
     sae.config = replace(sae.config, backbone=spec.name, preprocessing=spec.preprocessing)
     sae.save(to)
     config = sae.config
@@ -57,8 +58,10 @@ def import_sae(
     )
 
 
-def _backbone(source: str, named: str | None, recorded: str) -> BackboneConfig:
-    known = next((name for part, name in _PUBLISHED.items() if part in source), None)
+def _backbone(files: list[str], named: str | None, recorded: str) -> BackboneConfig:
+    """The backbone that was asked for, or that of a published SAE, or what the file says if that is known."""
+    source = files[0]
+    known = next((name for part, name in _PUBLISHED.items() if any(part in file for file in files)), None)
     name = named or known or (recorded if recorded in BACKBONES or "/" in recorded else None)
     if name is None:
         says = f"{source} calls the backbone {recorded!r}" if recorded else f"{source} names no backbone"

@@ -40,6 +40,13 @@ def test_images_are_stored_with_their_seeds(lake):
     assert (images["width"] == 64).all() and (images["status"] == "ok").all()
 
 
+def test_the_report_reads_what_training_held_out(lake):
+    (folder,) = (lake / "saes").iterdir()
+    report = pipeline("sae-report", str(folder))
+    assert str(folder) in report.stdout
+    assert "tokens that none was trained on" in report.stdout
+
+
 def test_energies_are_the_sums_of_codes(lake):
     """Recomputed from `codes` by polars alone."""
     keys = ["image_id", "concept"]

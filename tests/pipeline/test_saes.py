@@ -41,7 +41,7 @@ def shards(folder: Path, backbone: str = "tiny-dinov2") -> Path:
 def test_the_published_sae_is_imported_with_its_backbone(tmp_path):
     shutil.copy(FIXTURE, tmp_path / "RA-SAE-DINOv2-32k.pth")
     (tmp_path / "config.json").write_text('{"running_threshold": 0.829}')
-    said = command("import-sae", tmp_path / "RA-SAE-DINOv2-32k.pth", "--to", tmp_path / "ours")
+    said = command("import-sae", tmp_path, "--to", tmp_path / "ours")
     assert "24 concepts of 8-wide tokens of dinov2-base-reg, batchtopk after a LayerNorm" in said
     spec = BACKBONES["dinov2-base-reg"]
     load(tmp_path / "ours", backbone="dinov2-base-reg", preprocessing=spec.preprocessing)
