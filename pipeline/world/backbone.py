@@ -20,7 +20,7 @@ from pipeline.world.corpus import Corpus
 from pipeline.world.loop import Schedule, fit
 
 TEACHER = Schedule(steps=1200, lr=3e-3, ema=0.99, decay=0.5)
-SCHEDULE = Schedule(steps=1500, lr=1.5e-3, ema=0.99, decay=0.5)
+SCHEDULE = Schedule(steps=2500, lr=1.5e-3, ema=0.99, decay=0.5)
 PATCH = 8
 _BATCH = 32
 _MASKED = 0.4  # share of the patches hidden in the masked half of a batch
