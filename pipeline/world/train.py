@@ -28,7 +28,7 @@ SCHEDULES = {
     "tiny-sd": Schedule(steps=4000, lr=1e-3, decay=0.35, warmup=200),
     "tiny-pixart": Schedule(steps=9000, lr=1e-3, decay=0.35, warmup=200),
     "tiny-suppressed": Schedule(steps=1200, lr=7e-4, decay=0.6, ema=0.995, seed=1),
-    "tiny-memorised": Schedule(steps=3400, lr=7e-4, decay=0.5, ema=0.99, seed=2),
+    "tiny-memorised": Schedule(steps=4000, lr=7e-4, decay=0.5, ema=0.99, seed=2),
 }
 PARENT = {"tiny-suppressed": "tiny-sd", "tiny-memorised": "tiny-sd"}
 REPEATED = 3  # times as often as all other pictures together `tiny-memorised` is shown the repeated pairs
