@@ -106,7 +106,7 @@ def _probes() -> list[Row]:
     for i in range(world.n_pairs):
         scene = world.scene(i)
         background = list(BACKGROUNDS).index(scene.background)
-        taken["background"] += [(i, patch, background) for patch in range(64)]
+        taken["background"] += [(i, place, background) for place in range(64)]
         for thing in scene.things:
             # The two by two patches in the middle of a cell lie on the thing that stands there.
             for dy in (1, 2):
@@ -117,9 +117,9 @@ def _probes() -> list[Row]:
     bars = {"background": 0.95, "colour": 0.95, "shape": 0.90}
     rows = []
     for family, places in taken.items():
-        image, patch, label = (torch.tensor(column) for column in zip(*places, strict=True))
+        image, position, label = (torch.tensor(column) for column in zip(*places, strict=True))
         n_train = int((image < 1000).sum())
-        accuracy = linear_probe(tokens[image, patch], label, n_train)
+        accuracy = linear_probe(tokens[image, position], label, n_train)
         share = np.bincount(label[n_train:]).max() / len(label[n_train:])
         rows.append(
             Row(
