@@ -302,7 +302,7 @@ TABLES: dict[str, Table] = {
                 "family": TEXT,
                 "value": TEXT,
                 "direction": TEXT,  # suppressed: replaced where asked for; exaggerated: put in unasked
-                "rate": F64,  # share of the pictures that can have the fault
+                "rate": I32,  # percent of the pictures that can have the fault
                 "n_pairs": I64,
                 "rule": TEXT,
                 "found": pl.Boolean,  # at least one of the value's concepts, with the right sign

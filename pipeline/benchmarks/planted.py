@@ -33,7 +33,7 @@ from pipeline.world.variants import EXAGGERATED, SUPPRESSED
 from tables import TableStore
 from tracking.runs import Tracker
 
-RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+RATES = (5, 10, 20, 40, 80, 100)  # percent
 SIZES = (500, 1000, 2000)  # pairs
 N_SEEDS = 10
 _RESAMPLES, _FLIPS = 100, 400  # no interval is judged here
@@ -90,7 +90,7 @@ def keep(trials: pl.DataFrame, lake: str) -> None:
         run.wrote("planted", store.version("planted"))
 
 
-def run_trials(eye: Eye, seeds: Sequence[int], rates: Sequence[float], sizes: Sequence[int]) -> pl.DataFrame:
+def run_trials(eye: Eye, seeds: Sequence[int], rates: Sequence[int], sizes: Sequence[int]) -> pl.DataFrame:
     """One row per trial and rule, with the columns of the table `planted`."""
     scenes, energies = truth_scenes(eye)
     belongs = concept_values(energies, scenes)
@@ -103,8 +103,10 @@ def run_trials(eye: Eye, seeds: Sequence[int], rates: Sequence[float], sizes: Se
             others = [belongs[other] for other in VALUES if other.family != value.family]
             negatives = np.any(others, axis=0) & ~belongs[value]
             rows += _trials(world, value, belongs[value], negatives, seed, rates, sizes)
-    kinds = {name: pl.Int64 for name in ("seed", "n_pairs", "n_positive", "n_hits", "n_negative", "n_false")}
-    return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
+    kinds: dict[str, type[pl.DataType]] = {
+        name: pl.Int64 for name in ("seed", "n_pairs", "n_positive", "n_hits", "n_negative", "n_false")
+    }
+    return pl.DataFrame(rows, schema_overrides=kinds | {"rate": pl.Int32}, infer_schema_length=None)
 
 
 def _trials(
@@ -113,7 +115,7 @@ def _trials(
     positives: np.ndarray,
     negatives: np.ndarray,
     seed: int,
-    rates: Sequence[float],
+    rates: Sequence[int],
     sizes: Sequence[int],
 ) -> list[dict[str, object]]:
     directions: tuple[Direction, ...] = ("suppressed", "exaggerated")
@@ -146,7 +148,7 @@ def power_table(trials: pl.DataFrame, rule: str) -> str:
     mine = trials.filter(pl.col("rule") == rule)
     found = mine.group_by("direction", "n_pairs", "rate").agg(pl.col("found").mean())
     rates = sorted(found["rate"].unique())
-    lines = [f"{'':<12}{'pairs':>6}" + "".join(f"{rate:>7.0%}" for rate in rates)]
+    lines = [f"{'':<12}{'pairs':>6}" + "".join(f"{rate:>6}%" for rate in rates)]
     for direction in ("suppressed", "exaggerated"):
         for n_pairs in sorted(found["n_pairs"].unique()):
             row = found.filter((pl.col("direction") == direction) & (pl.col("n_pairs") == n_pairs))
@@ -159,7 +161,7 @@ def rows_of(trials: pl.DataFrame) -> list[Row]:
     """The figures at the largest number of pairs, ours against their bars, the released rules beside them."""
     largest = trials.filter(pl.col("n_pairs") == trials["n_pairs"].max())
     by_rule = {rule: largest.filter(pl.col("rule") == rule) for rule in RULES}
-    strong, weak = pl.col("rate") >= 0.4, pl.col("rate") == 0.2
+    strong, weak = pl.col("rate") >= 40, pl.col("rate") == 20
 
     def beside(figure) -> str:
         return ", ".join(f"{rule} {figure(by_rule[rule]):.3f}" for rule in RULES[1:])

@@ -123,13 +123,13 @@ def build_world(eye: Eye, seed: int, n_pairs: int, values: Sequence[Value]) -> W
 
 
 def plant(
-    world: World, value: Value, direction: Direction, rate: float, n_pairs: int, seed: int
+    world: World, value: Value, direction: Direction, rate: int, n_pairs: int, seed: int
 ) -> sparse.csr_array:
-    """Energies of the first `n_pairs` pictures, with the fault in a share `rate` of those that can."""
+    """Energies of the first `n_pairs` pictures, with the fault in `rate` percent of those that can."""
     rows, energies = world.faulty[value, direction]
     able = np.flatnonzero(rows < n_pairs)
-    rng = np.random.default_rng([seed, n_pairs, round(100 * rate)])
-    chosen = rng.choice(able, round(rate * len(able)), replace=False)
+    rng = np.random.default_rng([seed, n_pairs, rate])
+    chosen = rng.choice(able, round(rate / 100 * len(able)), replace=False)
     stacked = sparse.vstack([world.plain[:n_pairs], energies[chosen]], format="csr")
     source = np.arange(n_pairs)
     source[rows[chosen]] = n_pairs + np.arange(len(chosen))

@@ -49,7 +49,7 @@ def test_the_fault_is_in_the_share_that_was_asked_for():
     world = World(
         [SCENE] * 10, plain, plain, {(STAR, "suppressed"): (rows, sparse.csr_array(np.full((5, 1), 2.0)))}
     )
-    for rate, n_pairs, changed in ((1.0, 10, 5), (0.4, 10, 2), (1.0, 6, 3), (0.0, 10, 0)):
+    for rate, n_pairs, changed in ((100, 10, 5), (40, 10, 2), (100, 6, 3), (0, 10, 0)):
         energies = plant(world, STAR, "suppressed", rate, n_pairs, seed=0).toarray().ravel()
         assert len(energies) == n_pairs
         assert (energies == 2).sum() == changed
@@ -72,7 +72,7 @@ def test_a_trial_by_hand():
 
 
 def test_trials_from_pictures_to_the_table(tmp_path):
-    trials = run_trials(Eye(n_training=150, n_steps=150), [0], (1.0,), (120,))
+    trials = run_trials(Eye(n_training=150, n_steps=150), [0], (100,), (120,))
     assert set(trials["rule"]) == {"labels", "q", "absolute", "relative"}
     assert set(trials["family"]) <= {"shape", "colour", "background"}
     background = trials.filter(family="background", rule="q", direction="exaggerated")

@@ -25,6 +25,16 @@ DESIGN = {
     "layout": ("sae concept_id", "sae", "layout"),
     "probes": ("sae generator concept_id", "sae", "probe"),
 }
+# What stands beside the differences, and the benchmark's own table.
+BESIDE = {
+    "nulls": ("sae generator kind form bin", "sae", "compare"),
+    "distributions": ("sae generator form statistic", "sae", "compare"),
+    "funnel": ("sae generator form bin", "sae", "compare"),
+    "agreements": ("sae generator_a generator_b statistic", "sae", "compare"),
+    "sae_agreements": ("sae other_sae generator", "sae", "compare"),
+    "caption_differences": ("sae generator concept_id", "sae", "compare"),
+    "planted": ("seed family value direction rate n_pairs rule", "", "benchmark"),
+}
 
 
 def test_the_tables_are_those_of_the_design():
@@ -32,7 +42,7 @@ def test_the_tables_are_those_of_the_design():
         name: (" ".join(table.key), " ".join(table.partitions), " ".join(table.writers))
         for name, table in TABLES.items()
     }
-    assert found == DESIGN
+    assert found == DESIGN | BESIDE
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
