@@ -164,7 +164,7 @@ def distribution_table(statistics: pl.DataFrame, lake: str) -> None:
         "skewness": "skewness",
     }
     written = [
-        f"{theme.number(value)} ({theme.number(low)} to {theme.number(high)})"
+        f"{theme.number(value, 2)} ({theme.number(low, 2)} to {theme.number(high, 2)})"
         for value, low, high in statistics.select("value", "low", "high").iter_rows()
     ]
     wide = statistics.with_columns(pl.Series("written", written, dtype=pl.String)).pivot(
