@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from pipeline.energies import Sides, pair_energies, sides_of
+from pipeline.energies import Sides, common_pairs, pair_energies
 from pipeline.frames import columns_of, schema_of
 from pipeline.measures import distribution
 from pipeline.measures.evidence import bootstrap_weights
@@ -47,8 +47,7 @@ def agreement_rows(space: Workspace, a: str, b: str) -> pl.DataFrame:
     blindspots is by label.
     """
     settings = space.config.compare
-    one, other = sides_of(space, a), sides_of(space, b)
-    shared = one.pairs.join(other.pairs, on="pair_id", how="semi", maintain_order="left")
+    shared = common_pairs(space, REAL, a, b)
     rows: list[tuple[str, float, float | None, float | None]] = []
     stored = (
         space.store.scan("energy_differences")

@@ -182,9 +182,10 @@ def _whole_rows(
 
 
 def _drawn_twice(space: Workspace, generator: str, pairs: pl.DataFrame, chance: dict) -> nulls.Null | None:
-    """The generator against itself, where it drew captions twice."""
+    """The generator against itself, over the captions that it drew twice."""
     first, second = (pair_energies(space, generator, pairs, seed_index) for seed_index in (0, 1))
-    return nulls.self_null(first, second, **chance) if second.nnz else None
+    both = np.flatnonzero((np.diff(first.indptr) > 0) & (np.diff(second.indptr) > 0))
+    return nulls.self_null(first[both], second[both], **chance) if len(both) else None
 
 
 def _excess(seen: np.ndarray, chance: np.ndarray, edges: tuple[float, float]) -> list[distribution.Estimate]:

@@ -48,11 +48,17 @@ def pair_energies(
     return _matrix(space, source, rows, len(pairs), sae)
 
 
+def common_pairs(space: Workspace, *sources: str) -> pl.DataFrame:
+    """The live pairs (pair_id, caption) that have an image of every source."""
+    pairs = space.pairs()
+    for source in sources:
+        pairs = pairs.join(space.live_images(source), on="pair_id", how="semi", maintain_order="left")
+    return pairs
+
+
 def sides_of(space: Workspace, generator: str) -> Sides:
     """Real and generated energies of the pairs that have an image on both sides, in the pairs' order."""
-    both = space.live_images(REAL).select("pair_id").unique()
-    both = both.join(space.live_images(generator).select("pair_id").unique(), on="pair_id", how="semi")
-    pairs = space.pairs().join(both, on="pair_id", how="semi", maintain_order="left")
+    pairs = common_pairs(space, REAL, generator)
     if pairs.is_empty():
         raise ValueError(
             f"no pair has both a real image and one of {generator}; look at the status and error columns of"

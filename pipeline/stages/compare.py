@@ -98,7 +98,7 @@ def _compare_source(space: Workspace, run: Stage, source: str, shard: str) -> in
 def concept_statistics(space: Workspace, source: str, images: pl.DataFrame, n_concepts: int) -> pl.DataFrame:
     """Mean, variance and prevalence of every concept's energy over `images` (image_id), zeros included.
 
-    Columns: concept_id, n_fired, mean_energy, variance (unbiased), prevalence; one row per concept.
+    Columns: concept_id, mean_energy, variance (unbiased), prevalence; one row per concept.
     """
     n = len(images)
     sums = (
@@ -121,7 +121,6 @@ def concept_statistics(space: Workspace, source: str, images: pl.DataFrame, n_co
         .with_columns(pl.col("n_fired", "total", "squares").fill_null(0))
         .select(
             "concept_id",
-            "n_fired",
             mean.alias("mean_energy"),
             ((pl.col("squares") - n * mean**2) / max(n - 1, 1)).clip(0).alias("variance"),
             (pl.col("n_fired") / max(n, 1)).alias("prevalence"),
