@@ -125,6 +125,20 @@ TABLES: dict[str, Table] = {
             writers="encode",
         ),
         _table(
+            "embeddings",
+            "the image as a whole, in one vector",
+            {
+                "sae": TEXT,
+                "source": TEXT,
+                "image_id": I64,
+                "pair_id": I64,
+                "embedding": pl.List(F32),  # the backbone's CLS token; mean of all tokens where it has none
+            },
+            key="sae image_id",
+            partitions="sae source",
+            writers="encode",
+        ),
+        _table(
             "concept_stats",
             "one concept in one image set",
             {
@@ -345,18 +359,47 @@ TABLES: dict[str, Table] = {
                 "source": TEXT,
                 "concept_a": I32,
                 "concept_b": I32,
+                "kept": TEXT,  # real: among the best partners in the real images; generated: only in this set
                 "n_images": I64,  # images in which both fire
+                "n_a": I64,  # images in which each of them fires; n_images / n_a is P(b | a)
+                "n_b": I64,
                 "strength": F64,  # sum over tokens of z_a z_b, mean over images
-                "lift": F64,  # P(a and b) / (P(a) P(b)) over images
-                "difference": F64,  # strength minus the strength in the real images
-                "low": F64,
+                "lift": F64,  # P(a and b) / (P(a) P(b)) over images, 1 is chance
+                "correlation": F64,  # of the two presences over images, -1 to 1, 0 is chance
+                "real_n_images": I64,  # the same four figures in the real images
+                "real_n_a": I64,
+                "real_n_b": I64,
+                "real_strength": F64,
+                # Change of the share of the rarer concept's images that have both, how often each is drawn
+                # apart; -1 to 1, negative: driven apart. Null where a concept never fires on one side.
+                "difference": F64,
+                "low": F64,  # 95% interval; wide where n_images and real_n_images are too few to tell
                 "high": F64,
-                "q": F64,
+                "p": F64,
+                "q": F64,  # Benjamini-Hochberg over the generator's pairs; null with too few images to test
+                # To sort by: upwards, what is most surely driven apart comes first; downwards, brought
+                # together. The end of the interval nearest to 0; 0 where q or the interval is not sure.
+                "sure": F64,
             },
             key="sae source concept_a concept_b",
             partitions="sae source",
             writers="cooccur",
-            nullable="difference low high q",
+            nullable="difference low high p q sure",  # also all of the real images' rows
+        ),
+        _table(
+            "communities",
+            "the community of concepts that one belongs to, by what goes together in the real images",
+            {
+                "sae": TEXT,
+                "concept_id": I32,
+                "community": I32,  # 0 is the largest; null where it goes together with nothing
+                "n_members": I64,  # concepts in it
+                "n_partners": I64,  # kept pairs of the concept with correlation above 0
+            },
+            key="sae concept_id",
+            partitions="sae",
+            writers="cooccur",
+            nullable="community",
         ),
         _table(
             "datapoints",
@@ -386,9 +429,10 @@ TABLES: dict[str, Table] = {
             {
                 "sae": TEXT,
                 "concept_id": I32,
-                "name": TEXT,  # null where the evidence is thin
+                "name": TEXT,  # the user's where there is one, else the found one
+                "found_name": TEXT,  # from captions or vocabulary; null where the evidence is thin
                 "words": pl.List(TEXT),  # over-represented caption words, best first
-                "confidence": F64,  # log-odds z score of the first word
+                "confidence": F64,  # standard score behind found_name
                 "group": I32,  # near-duplicate concepts share it: the id of the most frequent of them
                 "neighbours": pl.List(I32),  # nearest atoms by cosine, best first
                 "neighbour_cosine": pl.List(F32),
@@ -397,16 +441,92 @@ TABLES: dict[str, Table] = {
             key="sae concept_id",
             partitions="sae",
             writers="name",
-            nullable="name confidence",
+            nullable="name found_name confidence",
+        ),
+        _table(
+            "name_edits",
+            "a name that a user gave to a concept; the newest one holds",
+            {
+                "sae": TEXT,
+                "concept_id": I32,
+                "name": TEXT,  # empty: back to the found name
+                "edited": I64,  # microseconds since 1970, UTC
+            },
+            key="sae concept_id edited",
+            partitions="sae",
+            writers="rename",
         ),
         _table(
             "layout",
             "position of a concept on the map",
-            {"sae": TEXT, "concept_id": I32, "x": F32, "y": F32, "region": I32, "region_name": TEXT},
+            {"sae": TEXT, "concept_id": I32, "x": F32, "y": F32, "region": I32},
             key="sae concept_id",
             partitions="sae",
             writers="layout",
-            nullable="region region_name",
+            nullable="region",  # null: between the regions
+        ),
+        _table(
+            "regions",
+            "a dense part of the map",
+            {
+                "sae": TEXT,
+                "region": I32,
+                "name": TEXT,  # its first words; null where they are no more said of it than of others
+                "words": pl.List(TEXT),  # of its concepts, rarer elsewhere, best first
+                "n_concepts": I64,
+                "x": F32,  # of its middle
+                "y": F32,
+            },
+            key="sae region",
+            partitions="sae",
+            writers="layout",
+            nullable="name",
+        ),
+        _table(
+            "map_clusters",
+            "how far concepts of one kind lie together, for one generator",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "space": TEXT,  # map: neighbours by position; atoms: by cosine
+                "kind": TEXT,  # suppressed, exaggerated; less: less energy than real, whatever the label
+                "n_concepts": I64,  # of the kind, among those that were tested
+                "agreement": F64,  # share of their nearest neighbours that are of the kind too, 0 to 1
+                "shuffled": F64,  # the same, mean over shuffled labels
+                "low": F64,  # 95% of the shuffles lie between these
+                "high": F64,
+                "p": F64,  # one-sided: share of shuffles with as much agreement
+                "n_shuffles": I64,
+            },
+            key="sae generator space kind",
+            partitions="sae",
+            writers="layout",
+        ),
+        _table(
+            "advice",
+            "what would help one concept that a generator draws too little or too much",
+            {
+                "sae": TEXT,
+                "generator": TEXT,
+                "concept_id": I32,
+                "name": TEXT,
+                "label": TEXT,  # suppressed or exaggerated
+                "advice": TEXT,  # rarely seen, badly captioned, not drawn; drawn unasked, overdrawn
+                "delta": F64,  # energy difference in `form`, 0 to 1
+                "form": TEXT,
+                "q": F64,
+                "prevalence_real": F64,  # share of the pairs' images in which it fires, 0 to 1
+                "prevalence_gen": F64,
+                "n_strong": I64,  # strong images, real ones of a suppressed concept, else generated ones
+                "n_mentioned": I64,  # of them with a caption that says one of `words`
+                "words": pl.List(TEXT),  # what counts as mentioning it
+                "reason": TEXT,
+                "pair_ids": pl.List(I64),  # to look at, the largest difference first
+            },
+            key="sae generator concept_id",
+            partitions="sae",
+            writers="advise",
+            nullable="name",
         ),
         _table(
             "probes",

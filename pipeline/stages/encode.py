@@ -1,7 +1,9 @@
 """Turn images into concepts: the last stage that needs a GPU.
 
-Reads: `images`, the SAE. Writes: `codes` (the sparse codes of every image) and `energies` (their sums over
-tokens, one row per concept that fires), for real and generated images alike.
+Reads: `images`, the SAE. Writes: `codes` (the sparse codes of every image), `energies` (their sums over
+tokens, one row per concept that fires) and `embeddings` (the backbone's CLS token), for real and generated
+images alike. A shard that lacks one of the three, as in lakes from before there were embeddings, is encoded
+again and only what is missing is written.
 """
 
 from functools import partial
@@ -21,7 +23,12 @@ from tables import OK
 from tracking.stage import Stage
 
 if TYPE_CHECKING:
+    import torch
+
     from sae_models import SAE
+
+
+_WRITES = ("codes", "energies", "embeddings")
 
 
 def run(space: Workspace) -> str:
@@ -34,7 +41,7 @@ def run(space: Workspace) -> str:
     if not (space.sae_folder / "cfg.json").is_file():
         raise ValueError(f"the SAE {space.sae} is not trained yet; run the stage train-sae first.")
     settings = {"sae": space.sae, "backbone": space.config.backbone.name}
-    with space.stage("encode", settings, ("images",), ("codes", "energies")) as run:
+    with space.stage("encode", settings, ("images",), _WRITES) as run:
         from sae_models import load
 
         backbone = open_backbone(space.config.backbone)
@@ -51,14 +58,16 @@ def run(space: Workspace) -> str:
 
 
 def _is_done(space: Workspace, shard: Shard) -> bool:
-    return space.store.has("codes", shard.id) and space.store.has("energies", shard.id)
+    return all(space.store.has(table, shard.id) for table in _WRITES)
 
 
 def _encode(space: Workspace, backbone: Backbone, sae: "SAE", source: str, run: Stage, shard: Shard) -> int:
     rows = space.images(source, shard).filter(pl.col("status") == OK)
     images = rows.sort("image_id").select("image_id", "pair_id", "image").collect()
     who = {"sae": space.sae, "source": source}
-    codes = _codes(backbone, sae, images)
+    tokens = backbone.tokens([decode(data) for data in images["image"]])
+    codes = _codes(backbone, sae, tokens)
+    space.append("embeddings", _embedding_rows(images, tokens, backbone, who), shard, "encode", run)
     space.append("codes", _code_rows(images, codes, backbone, who), shard, "encode", run)
     space.append("energies", _energy_rows(images, codes, who), shard, "encode", run)
     return len(images)
@@ -67,17 +76,29 @@ def _encode(space: Workspace, backbone: Backbone, sae: "SAE", source: str, run: 
 Nonzeros = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image row, token, concept, activation
 
 
-def _codes(backbone: Backbone, sae: "SAE", images: pl.DataFrame) -> Nonzeros:
-    """The nonzero codes of a block of images, ordered by image, token and concept."""
-    if images.is_empty():
+def _codes(backbone: Backbone, sae: "SAE", tokens: "torch.Tensor") -> Nonzeros:
+    """The nonzero codes of a block of images (n, n_tokens, d_model), ordered by image, token and concept."""
+    if not len(tokens):
         return np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    tokens = backbone.tokens([decode(data) for data in images["image"]])
     values, indices = (part.cpu().numpy() for part in sae.encode(tokens.flatten(0, 1)))
     row, slot = np.nonzero(values > 0)
     image, token = np.divmod(row, backbone.n_tokens)
     concept, activation = indices[row, slot], values[row, slot]
     order = np.lexsort((concept, token, image))
     return image[order], token[order].astype(np.int32), concept[order].astype(np.int32), activation[order]
+
+
+def _embedding_rows(
+    images: pl.DataFrame, tokens: "torch.Tensor", backbone: Backbone, who: dict
+) -> pl.DataFrame:
+    whole = tokens[:, 0] if backbone.n_prefix else tokens.mean(1)
+    return images.select(
+        pl.lit(who["sae"]).alias("sae"),
+        pl.lit(who["source"]).alias("source"),
+        "image_id",
+        "pair_id",
+        list_column("embedding", whole.cpu().numpy(), pl.Float32),
+    )
 
 
 def _code_rows(images: pl.DataFrame, codes: Nonzeros, backbone: Backbone, who: dict) -> pl.DataFrame:

@@ -27,12 +27,18 @@ DESIGN = {
 }
 # What stands beside the differences, and the benchmark's own table.
 BESIDE = {
+    "embeddings": ("sae image_id", "sae source", "encode"),
     "nulls": ("sae generator kind form bin", "sae", "compare"),
     "distributions": ("sae generator form statistic", "sae", "compare"),
     "funnel": ("sae generator form bin", "sae", "compare"),
     "agreements": ("sae generator_a generator_b statistic", "sae", "compare"),
     "sae_agreements": ("sae other_sae generator", "sae", "compare"),
     "caption_differences": ("sae generator concept_id", "sae", "compare"),
+    "name_edits": ("sae concept_id edited", "sae", "rename"),
+    "regions": ("sae region", "sae", "layout"),
+    "map_clusters": ("sae generator space kind", "sae", "layout"),
+    "advice": ("sae generator concept_id", "sae", "advise"),
+    "communities": ("sae concept_id", "sae", "cooccur"),
     "planted": ("seed family value direction rate n_pairs rule", "", "benchmark"),
 }
 
@@ -87,7 +93,7 @@ def check(name: str, data: pl.DataFrame, stage: str | None = None) -> pl.DataFra
 
 
 def test_the_door_casts_only_without_loss():
-    narrow = frame("layout", {"region": None, "region_name": None}).with_columns(
+    narrow = frame("layout", {"region": None}).with_columns(
         pl.col("concept_id").cast(pl.UInt8), pl.lit(None).alias("region")
     )
     rows = check("layout", narrow.select(reversed(narrow.columns)))
