@@ -8,6 +8,7 @@ gradients flow through `Folded.pre_codes`, at the selected places. A concept fir
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import gcd
 from typing import Any
 
 import torch
@@ -18,14 +19,23 @@ from sae_models.config import SAEConfig
 from sae_models.encoder import Folded
 from sae_models.sparse import Codes
 
-_BLOCK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of dense pre_codes at once: 16 MiB and 1 GiB
+_BLOCK_ELEMENTS = {"cpu": 1 << 26, "cuda": 1 << 28}  # of dense pre_codes at once: 256 MiB and 1 GiB
+_BLOCK_TOKENS = {"cpu": 1024}  # fewer slow the product down, more leave the cache
+_STRANDS = 32  # pre_codes that share one look at their largest
 
 
-def blocks(n: int, n_concepts: int, device: torch.device) -> Iterator[slice]:
-    """Slices of tokens whose dense pre_codes are small enough to hold."""
-    size = max(1, _BLOCK_ELEMENTS.get(device.type, 1 << 22) // n_concepts)
+def linear_blocks(u: Tensor, folded: Folded) -> Iterator[tuple[slice, Tensor]]:
+    """Slices of tokens with the linear part of their pre_codes, in blocks small enough to hold.
+
+    On a CPU the next block takes the memory of the last one, for new memory costs as much as a look at it.
+    """
+    n, n_concepts, kind = u.shape[0], folded.weight.shape[0], u.device.type
+    size = max(1, _BLOCK_ELEMENTS.get(kind, 1 << 26) // n_concepts)
+    size = min(size, _BLOCK_TOKENS.get(kind, size), max(n, 1))
+    room = u.new_empty(size, n_concepts) if kind == "cpu" else None
     for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
+        rows = slice(start, min(start + size, n))
+        yield rows, folded.linear(u[rows], None if room is None else room[: rows.stop - start])
 
 
 @torch.no_grad()
@@ -34,8 +44,7 @@ def largest(u: Tensor, folded: Folded, deviation: Tensor | None, k: int) -> tupl
     k = min(k, folded.weight.shape[0])
     linear = u.new_empty(u.shape[0], k)
     indices = torch.empty(u.shape[0], k, dtype=torch.int64, device=u.device)
-    for rows in blocks(u.shape[0], folded.weight.shape[0], u.device):
-        block = folded.linear(u[rows])
+    for rows, block in linear_blocks(u, folded):
         if folded.shift is None or deviation is None:  # dividing by the deviation keeps the order
             linear[rows], indices[rows] = block.topk(k, dim=1)
         else:
@@ -50,8 +59,12 @@ def above(
     u: Tensor, folded: Folded, deviation: Tensor | None, threshold: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Linear parts, indices, mask of filled slots: (n, width) each, of pre_codes above `threshold`."""
-    parts = [_above_block(u[rows], folded, None if deviation is None else deviation[rows], threshold)
-             for rows in blocks(u.shape[0], folded.weight.shape[0], u.device)]  # fmt: skip
+    level = threshold if folded.shift is None else threshold - folded.shift
+    level = level.expand(folded.weight.shape[0])
+    parts = [
+        _above_block(block, level, None if deviation is None else deviation[rows])
+        for rows, block in linear_blocks(u, folded)
+    ]
     width = max((part[0].shape[1] for part in parts), default=0)
     if not parts:
         empty = u.new_zeros(0, 0)
@@ -62,22 +75,35 @@ def above(
     return torch.cat(linear), torch.cat(indices), torch.cat(filled)
 
 
-def _above_block(
-    u: Tensor, folded: Folded, deviation: Tensor | None, threshold: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    linear = folded.linear(u)
-    level = threshold if folded.shift is None else threshold - folded.shift
-    if deviation is not None:
-        level = level * deviation
-    token, concept = (linear > level).nonzero(as_tuple=True)
-    counts = torch.bincount(token, minlength=u.shape[0])
-    slot = torch.arange(len(token), device=u.device) - (counts.cumsum(0) - counts)[token]
-    shape = (u.shape[0], int(counts.max()) if len(token) else 0)
-    values, indices = u.new_zeros(shape), torch.zeros(shape, dtype=torch.int64, device=u.device)
-    values[token, slot] = linear[token, concept].to(values.dtype)
+def _above_block(linear: Tensor, level: Tensor, deviation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """`above` for one block; pre_codes pass where the linear part is above `level * deviation`."""
+    margin = linear.sub_(level) if deviation is None else linear.addcmul_(deviation, level, value=-1)
+    token, concept, excess = _positive(margin)
+    passed = excess + (level[concept] if deviation is None else level[concept] * deviation[token, 0])
+    counts = torch.bincount(token, minlength=len(linear))
+    slot = torch.arange(len(token), device=linear.device) - (counts.cumsum(0) - counts)[token]
+    shape = (len(linear), int(counts.max()) if len(token) else 0)
+    values = torch.zeros(shape, device=linear.device)
+    indices = torch.zeros(shape, dtype=torch.int64, device=linear.device)
+    values[token, slot] = passed.to(values.dtype)
     indices[token, slot] = concept
-    filled = torch.arange(shape[1], device=u.device) < counts[:, None]
+    filled = torch.arange(shape[1], device=linear.device) < counts[:, None]
     return values, indices, filled
+
+
+def _positive(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, columns and values of the few entries above 0, by rows.
+
+    Columns are looked at in strands that share one maximum, which reads the matrix once and writes next to
+    nothing.
+    """
+    n, width = matrix.shape
+    n_strands = gcd(width, _STRANDS)
+    strands = matrix.view(n, n_strands, width // n_strands)
+    row, place = (strands.amax(1) > 0).nonzero(as_tuple=True)
+    candidates = strands[row, :, place]
+    hit, strand = (candidates > 0).nonzero(as_tuple=True)
+    return row[hit], strand * (width // n_strands) + place[hit], candidates[hit, strand]
 
 
 class TopK(nn.Module):

@@ -27,9 +27,9 @@ class Folded(NamedTuple):
     shift: Tensor | None = None  # (c,), None without LayerNorm
     gram: Tensor | None = None  # (d + 1, d + 1), Q above, None without LayerNorm
 
-    def linear(self, u: Tensor) -> Tensor:
-        """`u @ weight.T + bias`, dense (n, c); callers give it a block of tokens at a time."""
-        return torch.addmm(self.bias, u, self.weight.t())
+    def linear(self, u: Tensor, out: Tensor | None = None) -> Tensor:
+        """`u @ weight.T + bias`, dense (n, c), in `out` if given; for a block of tokens at a time."""
+        return torch.addmm(self.bias, u, self.weight.t(), out=out)
 
     def deviation(self, u: Tensor) -> Tensor | None:
         """Standard deviation over concepts of each token, (n, 1), or None without LayerNorm."""

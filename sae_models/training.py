@@ -170,13 +170,27 @@ def update(
     with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
         loss = step_loss(sae, x, dead, training)
     loss.total.backward()
-    norm = nn.utils.clip_grad_norm_(sae.parameters(), training.gradient_clip or math.inf)
+    norm = _clip(sae, training.gradient_clip or math.inf)
     optimiser.step()
+    if isinstance(sae.atoms, ArchetypalDictionary):
+        sae.atoms.recycle()
     optimiser.zero_grad()
     sae.constrain()
     if isinstance(sae.activation, BatchTopK):
         sae.activation.remember(loss.codes, training.threshold_memory)
     return loss, norm
+
+
+def _clip(sae: SAE, longest: float) -> Tensor:
+    """Shortens the gradient to `longest` where it is longer; its length before.
+
+    As torch's clip_grad_norm_, but on a CPU a short gradient is not multiplied by one.
+    """
+    parameters = [parameter for parameter in sae.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if norm.device.type != "cpu" or not bool(norm <= longest):
+        nn.utils.clip_grads_with_norm_(parameters, longest, norm)
+    return norm
 
 
 def learning_rate(step: int, training: TrainingConfig) -> float:

@@ -32,15 +32,18 @@ def peers(
 
 
 def _overcomplete(x: torch.Tensor, n_concepts: int, k: int, points: tuple[int, ...]) -> dict[str, Task]:
-    from overcomplete.sae import RATopKSAE, TopKSAE
+    """Its step is one batch of its own `train_sae`, with the loss of its documentation, without its logs."""
+    from overcomplete.sae import RATopKSAE, TopKSAE, train_sae
 
-    def error(sae: torch.nn.Module) -> torch.Tensor:
-        return (sae(x)[2] - x).square().mean()
+    def error(x, x_hat, pre_codes, codes, dictionary) -> torch.Tensor:
+        return (x - x_hat).square().mean()
 
-    tasks: dict[str, Task] = {}
-    for n_points in points:
+    def step(n_points: int) -> Task:
         sae = RATopKSAE(x.shape[1], n_concepts, torch.randn(n_points, x.shape[1]), top_k=k)
-        tasks[f"overcomplete RATopK {n_points}:step"] = _step(sae, error)
+        optimiser = torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
+        return lambda: train_sae(sae, [x], error, optimiser, nb_epochs=1, monitoring=0)
+
+    tasks: dict[str, Task] = {f"overcomplete RATopK {n_points}:step": step(n_points) for n_points in points}
     eager = TopKSAE(x.shape[1], n_concepts, top_k=k).eval()
     return tasks | {"overcomplete TopK:encode": _inference(lambda: eager.encode(x))}
 
