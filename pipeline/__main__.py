@@ -58,12 +58,46 @@ def demo(settings: Settings = None, lake: Lake = None) -> None:
     _run("demo", settings, lake, list(STAGES), "demo")
 
 
+def _require_lake(lake: str) -> None:
+    if "://" not in lake and not Path(lake).is_dir():
+        raise ValueError(f"there is no lake at {lake}; `python -m pipeline demo --lake {lake}` makes one.")
+
+
 @app.command()
 def status(lake: Annotated[str, typer.Option(help="Folder or URI of the tables.")] = "lake") -> None:
     """Print every table of a lake with rows, size, version and last run."""
-    if "://" not in lake and not Path(lake).is_dir():
-        raise ValueError(f"there is no lake at {lake}; `python -m pipeline demo --lake {lake}` makes one.")
+    _require_lake(lake)
     typer.echo(status_table(TableStore(lake).status()))
+
+
+@app.command()
+def export(
+    table: Annotated[str, typer.Argument(help="Name of a table, such as advice.")],
+    to: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
+    lake: Annotated[str, typer.Option(help="Folder or URI of the tables.")] = "lake",
+) -> None:
+    """Write a table to a CSV or Parquet file."""
+    from pipeline import export as exporting
+
+    _require_lake(lake)
+    typer.echo(exporting.export(lake, table, to))
+
+
+@app.command()
+def rename(
+    concept: Annotated[int, typer.Argument(min=0, help="Number of the concept.")],
+    name: Annotated[str, typer.Argument(help="Its name; an empty one brings back the found name.")],
+    lake: Annotated[str, typer.Option(help="Folder or URI of the tables.")] = "lake",
+    sae: Annotated[str | None, typer.Option(help="Name of the SAE, where the lake has several.")] = None,
+) -> None:
+    """Give a concept a name that stays, whatever `name` finds."""
+    from tables import edits
+
+    _require_lake(lake)
+    store = TableStore(lake)
+    chosen = sae or edits.only_sae(store)
+    kept = edits.rename(store, chosen, concept, name)
+    typer.echo(f"concept {concept} of {chosen} " + (f"is called {kept!r}" if kept else "has its found name"))
 
 
 @app.command()

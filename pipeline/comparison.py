@@ -16,7 +16,7 @@ from pipeline.measures import distribution, nulls
 from pipeline.measures.energy import FORMS
 from pipeline.measures.evidence import Evidence, bootstrap_weights, label_concepts, weigh
 from pipeline.measures.groups import grouped
-from pipeline.measures.naming import WORD
+from pipeline.measures.naming import mentions
 from pipeline.stages.settings import CompareConfig
 from pipeline.workspace import Workspace
 
@@ -118,21 +118,17 @@ def _temperature(settings: CompareConfig, form: str) -> float | None:
 
 
 def _caption_rows(settings: CompareConfig, judge, sides: Sides, concepts: pl.DataFrame) -> pl.DataFrame:
-    """Energy differences of named concepts among the pairs whose caption has the name, and among the rest."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    named = concepts.filter(pl.col("name").is_not_null())
-    words = named["name"].unique().sort().to_list()
+    """Energy differences among the pairs whose caption has a concept's first word, and among the rest."""
+    named = concepts.filter(pl.col("words").list.len() > 0).with_columns(pl.col("words").list.first())
+    words = named["words"].unique().sort().to_list()
     if not words:
         return pl.DataFrame(schema=schema_of("caption_differences"))
-    longest = max(len(word.split()) for word in words)
-    counter = CountVectorizer(vocabulary=words, ngram_range=(1, longest), binary=True, token_pattern=WORD)
-    mentions = sparse.csc_array(counter.fit_transform(sides.pairs["caption"].to_list()), dtype=np.float64)
+    said = sparse.csc_array(mentions(sides.pairs["caption"].to_list(), words))
     column = {word: index for index, word in enumerate(words)}
     ids = named["concept_id"].to_numpy()
-    asked = sparse.csr_array(mentions[:, [column[word] for word in named["name"]]])
+    asked = sparse.csr_array(said[:, [column[word] for word in named["words"]]])
     n_pairs, n_asked = len(sides.pairs), np.asarray(asked.sum(0)).ravel()
-    rows: dict[str, object] = {"concept_id": ids, "word": named["name"], "n_mentioned": n_asked.astype(int)}
+    rows: dict[str, object] = {"concept_id": ids, "word": named["words"], "n_mentioned": n_asked.astype(int)}
     rows["n_rest"] = (n_pairs - n_asked).astype(int)
     parts = [side[:, ids] for side in (sides.real, sides.gen)]
     inside = [sparse.csr_array(part * asked) for part in parts]

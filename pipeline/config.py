@@ -18,6 +18,7 @@ from pipeline.sources.backbones import BackboneConfig
 from pipeline.sources.datasets import DatasetConfig
 from pipeline.sources.generators import GeneratorConfig
 from pipeline.stages.settings import (
+    AdviceConfig,
     CompareConfig,
     CooccurConfig,
     LayoutConfig,
@@ -49,6 +50,7 @@ class RunConfig(BaseModel):
     cooccur: CooccurConfig = CooccurConfig()
     name_concepts: NameConfig = NameConfig()
     layout: LayoutConfig = LayoutConfig()
+    advice: AdviceConfig = AdviceConfig()
 
     @model_validator(mode="after")
     def _distinct_names(self) -> "RunConfig":

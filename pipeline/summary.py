@@ -6,6 +6,7 @@ import polars as pl
 
 from pipeline.workspace import Workspace
 from tables import LABELS
+from tables.edits import named_concepts
 
 TOP = 5
 
@@ -75,7 +76,7 @@ def _leaders(rows: pl.DataFrame, label: str, names: dict[int, str]) -> str:
 
 
 def _names(space: Workspace) -> dict[int, str]:
-    concepts = space.store.scan("concepts").filter(pl.col("sae") == space.sae)
+    concepts = named_concepts(space.store, space.sae)
     return dict(concepts.select("concept_id", "name").collect().iter_rows())
 
 

@@ -18,6 +18,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "cooccur": ("cooccur", "Count which concepts go together."),
     "datapoints": ("datapoints", "Compare every pair of a real and a generated image."),
     "layout": ("layout", "Lay the concepts out on a map."),
+    "advise": ("advise", "Say what would help each concept that is drawn too little or too much."),
 }
 
 

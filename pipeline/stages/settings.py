@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.measures.energy import Form
 
@@ -47,29 +47,55 @@ class CompareConfig(_Settings):
 
 
 class CooccurConfig(_Settings):
-    """Which pairs of concepts are kept."""
+    """Which pairs of concepts are kept, and how sure their changes are."""
 
-    n_partners: int = Field(default=20, ge=1)  # per concept
+    n_partners: int = Field(default=20, ge=1)  # per concept, by strength and as many by correlation
     least_images: int = Field(default=3, ge=1)  # images in which both must fire
+    n_resamples: int = Field(default=1000, ge=100)  # of the pairs of images, for intervals
+    level: float = Field(default=0.05, gt=0, lt=1)  # q-value below which a change counts as real
+    seed: int = Field(default=0, ge=0)  # of resamples and communities
 
 
 class NameConfig(_Settings):
     """How concepts get their words."""
 
     strong_share: float = Field(default=0.25, gt=0, le=1)  # share of a concept's images that count as strong
+    least_strong: int = Field(default=10, ge=1)  # images that do at least, where it fires in so many
     least_images: int = Field(default=3, ge=1)  # captions that must hold a word
     n_words: int = Field(default=8, ge=1)  # kept per concept
     longest: int = Field(default=2, ge=1)  # words in a term
-    least_z: float = Field(default=3.0, ge=0)  # standard score below which there is no name
+    level: float = Field(default=0.05, gt=0, lt=1)  # chance that a concept without a word of its own gets one
+    vocabulary: str | None = None  # file of words and phrases, one a line, to name concepts with
+    text_tower: str | None = None  # CLIP-style, Hub id or folder, that tells which of them fits the images
+    n_tower_images: int = Field(default=8, ge=1)  # a concept's strongest real images, shown to it
     n_neighbours: int = Field(default=12, ge=1)  # nearest atoms kept
     least_cosine: float = Field(default=0.7, gt=0, le=1)  # of atoms that may be duplicates, if they co-fire
     same_cosine: float = Field(default=0.9, gt=0, le=1)  # of atoms that are duplicates anyway
     least_overlap: float = Field(default=0.5, ge=0, le=1)  # shared over all images that either fires in
 
+    @model_validator(mode="after")
+    def _vocabulary_needs_a_tower(self) -> "NameConfig":
+        if (self.vocabulary is None) != (self.text_tower is None):
+            raise ValueError("vocabulary and text_tower go together; give both or neither")
+        return self
+
 
 class LayoutConfig(_Settings):
-    """UMAP of the atoms."""
+    """UMAP of the atoms, and what is read off the map."""
 
-    n_neighbors: int = Field(default=15, ge=2)  # UMAP's
+    n_neighbors: int = Field(default=15, ge=2)  # UMAP's; also those whose labels are compared
     min_dist: float = Field(default=0.1, ge=0)  # UMAP's
-    seed: int = Field(default=0, ge=0)
+    n_epochs: int | None = Field(default=None, ge=1)  # UMAP's: by default 500, from 10,000 atoms on 200
+    least_region: int | None = Field(default=None, ge=2)  # concepts; by default 1% of all, 5 to 50
+    n_region_words: int = Field(default=3, ge=1)  # kept per region
+    n_shuffles: int = Field(default=1000, ge=100)  # of labels over the map, as its null
+    seed: int = Field(default=0, ge=0)  # of UMAP and of the shuffles
+
+
+class AdviceConfig(_Settings):
+    """What counts as rarely seen and as badly captioned."""
+
+    rare_below: float = Field(default=0.01, ge=0, le=1)  # share of real images in which a concept fires
+    mentioned_below: float = Field(default=0.2, ge=0, le=1)  # share of strong images whose captions say it
+    n_words: int = Field(default=3, ge=1)  # evidence words that count as saying it, beside the name
+    n_pairs: int = Field(default=12, ge=1)  # to look at, per concept

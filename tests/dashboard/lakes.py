@@ -421,6 +421,7 @@ def _concepts() -> pl.DataFrame:
             "sae": SAE,
             "concept_id": ids,
             "name": [NAMES[k] if k < len(NAMES) else None for k in ids],
+            "found_name": [NAMES[k] if k < len(NAMES) else None for k in ids],
             "words": [WORDS[k] if k < len(WORDS) else ["shape"] if k % 3 else [] for k in ids],
             "confidence": [4.0 if k < len(NAMES) else None for k in ids],
             "group": list(ids),
@@ -447,6 +448,5 @@ def _layout(rng: np.random.Generator) -> pl.DataFrame:
             "x": spots[:, 0],
             "y": spots[:, 1],
             "region": np.arange(N_CONCEPTS, dtype=np.int32) % 4,
-            "region_name": [f"region {k % 4}" for k in range(N_CONCEPTS)],
         }
     )

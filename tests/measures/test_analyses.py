@@ -1,4 +1,4 @@
-"""Co-occurrence, datapoints and names against dense or hand-worked references."""
+"""Co-occurrence and datapoints against dense or hand-worked references."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,6 @@ from scipy import sparse
 
 from pipeline.measures.cooccurrence import cooccurrence, top_partners
 from pipeline.measures.datapoints import distance, paper_score, similarity
-from pipeline.measures.naming import over_represented
-from pipeline.stages.name import nearest_atoms
 
 
 @pytest.fixture
@@ -52,30 +50,3 @@ def test_datapoint_measures_by_hand():
     more = sparse.csr_array(np.array([[4.0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]))
     # sigmoid(2) = 0.880797; (0.880797 + 3 * 0.5) / 4 = 0.595199
     assert paper_score(real, more)[0] == pytest.approx(0.595199, abs=1e-6)
-
-
-def test_words_of_a_concept_are_those_its_captions_use_more():
-    captions = ["red star", "red moon", "red ring", "blue star", "blue moon", "blue ring"] * 10
-    words = ["red", "blue", "star", "moon", "ring"]
-    terms = sparse.csr_array([[float(word in caption) for word in words] for caption in captions])
-    strong = sparse.csr_array([[float("red" in c) for c in captions], [float("moon" in c) for c in captions]])
-    found = over_represented(strong, terms, top=3, least_images=3)
-    first = {c: words[t] for c, t in zip(found.concept[::-1], found.term[::-1], strict=True)}
-    assert first == {0: "red", 1: "moon"}
-    assert (found.z > 0).all()
-    # By hand for (concept 0, "red"), prior 20: y_in 30 + 10, n_in 30 + 20, y_out 0 + 10, n_out 30 + 20.
-    expected = np.log((40 / 10) / (10 / 40)) / np.sqrt(1 / 40 + 1 / 10)
-    assert found.z[0] == pytest.approx(expected)
-
-
-def test_words_with_thin_support_do_not_count():
-    terms = sparse.csr_array(np.eye(4))
-    found = over_represented(sparse.csr_array(np.ones((1, 4))), terms, top=3, least_images=2)
-    assert len(found.term) == 0
-
-
-def test_nearest_atoms_by_cosine():
-    dictionary = np.array([[1.0, 0], [10, 1], [0, 1], [-1, 0]])
-    ids, cosines = nearest_atoms(dictionary, 2)
-    assert ids[0].tolist() == [1, 2]
-    assert cosines[0].tolist() == pytest.approx([10 / np.sqrt(101), 0])
