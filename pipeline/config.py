@@ -21,6 +21,7 @@ from pipeline.stages.settings import (
     AdviceConfig,
     CompareConfig,
     CooccurConfig,
+    DatapointsConfig,
     LayoutConfig,
     NameConfig,
     SAEStageConfig,
@@ -48,6 +49,7 @@ class RunConfig(BaseModel):
     sae: SAEStageConfig = SAEStageConfig()
     compare: CompareConfig = CompareConfig()
     cooccur: CooccurConfig = CooccurConfig()
+    datapoints: DatapointsConfig = DatapointsConfig()
     name_concepts: NameConfig = NameConfig()
     layout: LayoutConfig = LayoutConfig()
     advice: AdviceConfig = AdviceConfig()

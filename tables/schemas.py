@@ -408,20 +408,33 @@ TABLES: dict[str, Table] = {
                 "sae": TEXT,
                 "generator": TEXT,
                 "pair_id": I64,
-                "image_id": I64,  # the generated image
+                "image_id": I64,  # the generated image that is scored: of several seeds the first
                 "real_image_id": I64,
-                "paper_score": F64,  # mean over concepts of sigmoid(xi_gen - xi_real)
-                "distance": F64,  # L1 of the energy vectors over their total energy, 0 to 1
-                "similarity": F64,  # cosine of the energy vectors, 0 to 1
-                "memorisation": F64,  # similarity to the twin above that to other real images
-                "p": F64,
-                "q": F64,
-                "verdict": TEXT,
+                "n_images": I64,  # generated images of the pair
+                "n_duplicates": I64,  # other real images that are the same picture as this pair's
+                "paper_score": F64,  # mean over concepts of sigmoid(xi_gen - xi_real); it cancels
+                "distance": F64,  # weighted L1 of the energy vectors over their total, 0 alike to 1
+                "similarity": F64,  # cosine of the weighted energy vectors, 0 to 1
+                "rank": I64,  # by distance: 1 is the most different pair, n_pairs the most alike
+                "suspect_image_id": I64,  # the pair's generated image that is most like any real one
+                "nearest_image_id": I64,  # that real image; what follows compares the two
+                "nearest_energy": F64,  # cosine of weighted energies, 0 to 1
+                "nearest_token": F64,  # cosine of CLS tokens, -1 to 1
+                "nearest_edges": F64,  # correlation of the edges of 32 x 32 pixels, -1 to 1
+                "nearest_layout": F64,  # correlation of 8 x 8 colours, -1 to 1
+                "seed_similarity": F64,  # mean cosine of CLS tokens between the pair's generated images
+                "memorisation": F64,  # standard score of the likeness against the null; positive: more alike
+                "p": F64,  # of such a likeness by chance
+                "q": F64,  # Benjamini-Hochberg over the generator's pairs
+                "null_pairs": TEXT,  # matched: real and generated images of one caption; mismatched: of two
+                "mismatched_p": F64,  # share of real images of other captions as close as the pair's own
+                "verdict": TEXT,  # memorised, template, faithful, different; null where it cannot be told
             },
             key="sae generator pair_id",
             partitions="sae generator",
             writers="datapoints",
-            nullable="memorisation p q verdict",
+            # null: pixels that cannot be decoded, one seed, too few pairs for a null
+            nullable="nearest_edges nearest_layout seed_similarity memorisation p q mismatched_p verdict",
         ),
         _table(
             "concepts",

@@ -376,21 +376,24 @@ def _top_images(codes: pl.DataFrame, source: str, energy: np.ndarray) -> pl.Data
 
 
 def _cooccurrences(source: str, energy: np.ndarray, real: np.ndarray) -> pl.DataFrame:
+    def counts(matrix: np.ndarray, a: int, b: int) -> dict:
+        fires = matrix[:, [a, b]] > 0
+        n_a, n_b = (int(n) for n in fires.sum(0))
+        strength = float((matrix[:, a] * matrix[:, b]).mean())
+        return {"n_images": int(fires.all(1).sum()), "n_a": n_a, "n_b": n_b, "strength": strength}
+
     rows = []
     for a in range(0, 12):
         for b in range(a + 1, 12):
-            both = int(((energy[:, a] > 0) & (energy[:, b] > 0)).sum())
-            strength = float((energy[:, a] * energy[:, b]).mean())
-            before = float((real[:, a] * real[:, b]).mean())
-            difference = None if source == REAL else strength - before
-            rows.append(
-                (SAE, source, a, b, both, strength, 1.0 + 0.1 * (a - b), difference, None, None, None)
-            )
-    names = ["sae", "source", "concept_a", "concept_b", "n_images", "strength", "lift"]
-    names += ["difference", "low", "high", "q"]
-    floats = {name: pl.Float64 for name in ("difference", "low", "high", "q")}
-    types = {"concept_a": pl.Int32, "concept_b": pl.Int32, **floats}
-    return pl.DataFrame(rows, schema=names, orient="row", schema_overrides=types)
+            now, before = counts(energy, a, b), counts(real, a, b)
+            row = {"concept_a": a, "concept_b": b, **now, "lift": 1.0 + 0.1 * (a - b), "correlation": 0.1}
+            row |= {f"real_{name}": value for name, value in before.items()}
+            difference = None if source == REAL else (now["n_images"] - before["n_images"]) / len(energy)
+            rows.append(row | {"difference": difference})
+    empty = (pl.lit(None, pl.Float64).alias(name) for name in ("low", "high", "p", "q", "sure"))
+    frame = pl.DataFrame(rows, schema_overrides={"difference": pl.Float64}, infer_schema_length=None)
+    named = (pl.lit(SAE).alias("sae"), pl.lit(source).alias("source"), pl.lit("real").alias("kept"))
+    return frame.with_columns(*named, *empty).cast({"concept_a": pl.Int32, "concept_b": pl.Int32})
 
 
 def _datapoints(generator: str) -> pl.DataFrame:
@@ -402,15 +405,27 @@ def _datapoints(generator: str) -> pl.DataFrame:
             "pair_id": pairs,
             "image_id": [_id(generator, pair) for pair in pairs],
             "real_image_id": [_id(REAL, pair) for pair in pairs],
+            "n_images": 1,
+            "n_duplicates": 0,
             "paper_score": [0.5 + 0.0001 * pair for pair in pairs],
             "distance": [pair / N_PAIRS for pair in pairs],
             "similarity": [1 - pair / N_PAIRS for pair in pairs],
-        }
-    ).with_columns(
-        pl.lit(None, pl.Float64).alias("memorisation"),
-        pl.lit(None, pl.Float64).alias("p"),
-        pl.lit(None, pl.Float64).alias("q"),
-        pl.lit(None, pl.String).alias("verdict"),
+            "rank": [N_PAIRS - pair for pair in pairs],
+            "suspect_image_id": [_id(generator, pair) for pair in pairs],
+            "nearest_image_id": [_id(REAL, pair) for pair in pairs],
+            "nearest_energy": [1 - pair / N_PAIRS for pair in pairs],
+            "nearest_token": [1 - pair / N_PAIRS for pair in pairs],
+            "nearest_edges": [0.95 if pair == 0 else 0.1 for pair in pairs],
+            "nearest_layout": [0.97 if pair == 0 else 0.2 for pair in pairs],
+            "seed_similarity": [None] * N_PAIRS,
+            "memorisation": [5.0 if pair == 0 else 0.1 for pair in pairs],
+            "p": [1e-6 if pair == 0 else 0.5 for pair in pairs],
+            "q": [1e-5 if pair == 0 else 0.9 for pair in pairs],
+            "null_pairs": "matched",
+            "mismatched_p": [0.5 if pair == 1 else 0.01 for pair in pairs],
+            "verdict": ["memorised", "different"] + ["faithful"] * (N_PAIRS - 2),
+        },
+        schema_overrides={"seed_similarity": pl.Float64},
     )
 
 
