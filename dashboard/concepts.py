@@ -262,12 +262,14 @@ def cooccurrence_table(now: Selection, frame: pl.DataFrame, concept_id: int) -> 
             "n_images": st.column_config.NumberColumn("images", help="Real images in which both fire"),
             "lift": st.column_config.NumberColumn(format="%.2f"),
             "strength": st.column_config.NumberColumn(format="%.4f"),
-            "difference": st.column_config.NumberColumn("generated − real", format="%+.4f"),
+            "difference": st.column_config.NumberColumn("change", format="%+.2f"),
         },
     )
     st.caption(
         "**How to read it.** Strength is $\\sum z_a z_b$ over tokens, averaged over images; lift is "
-        "$P(a, b) / (P(a)\\,P(b))$: 1 is chance, more is togetherness. A click on a row opens its concept."
+        "$P(a, b) / (P(a)\\,P(b))$: 1 is chance, more is togetherness. The change is that of the share of "
+        "the rarer concept's images that have both, apart from how often each is drawn. A click on a row "
+        "opens its concept."
     )
 
 

@@ -1,43 +1,10 @@
-"""Co-occurrence and datapoints against dense or hand-worked references."""
+"""Datapoints against dense or hand-worked references."""
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from pipeline.measures.cooccurrence import cooccurrence, top_partners
 from pipeline.measures.datapoints import distance, paper_score, similarity
-
-
-@pytest.fixture
-def codes():
-    rng = np.random.default_rng(0)
-    return rng.random((40, 6)) * (rng.random((40, 6)) < 0.3)
-
-
-def test_cooccurrence_equals_the_dense_gram(codes):
-    image = np.repeat(np.arange(8), 5)
-    found = cooccurrence(sparse.csr_array(codes), image, 8)
-    gram = codes.T @ codes / 8
-    present = np.stack([(codes[image == i] > 0).any(0) for i in range(8)]).astype(float)
-    both = present.T @ present
-    share = present.mean(0)
-    for a, b, n, strength, lift in zip(*vars(found).values(), strict=True):
-        assert a < b
-        assert n == both[a, b]
-        assert strength == pytest.approx(gram[a, b])
-        assert lift == pytest.approx((both[a, b] / 8) / (share[a] * share[b]))
-    assert len(found.concept_a) == (np.triu(both, 1) > 0).sum()
-
-
-def test_top_partners_keep_each_concepts_strongest(codes):
-    found = cooccurrence(sparse.csr_array(codes), np.repeat(np.arange(8), 5), 8)
-    kept = {(found.concept_a[row], found.concept_b[row]) for row in top_partners(found, 1, 1)}
-    gram = codes.T @ codes
-    np.fill_diagonal(gram, -1)
-    for concept in range(6):
-        best = int(gram[concept].argmax())
-        assert (min(concept, best), max(concept, best)) in kept
-    assert len(top_partners(found, 1, 100)) == 0
 
 
 def test_datapoint_measures_by_hand():
