@@ -10,6 +10,7 @@ from pipeline.sources.registry import find
 
 # Name: the module whose `measure()` gives the rows.
 BENCHMARKS = {
+    "analyses": "pipeline.benchmarks.analyses",
     "compare": "pipeline.benchmarks.compare",
     "planted": "pipeline.benchmarks.planted",
     "sae": "pipeline.benchmarks.sae",

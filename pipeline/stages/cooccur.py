@@ -116,7 +116,7 @@ def _generator_rows(space: Workspace, source: str, real: _Counted, kept: Cooccur
     before = before.select(
         *key, *(pl.col(name).alias(f"real_{name}") for name in ("n_images", "n_a", "n_b", "strength"))
     )
-    known = pl.DataFrame({"concept_a": kept.concept_a, "concept_b": kept.concept_b, "kept": "real"})
+    known = _counts(kept).select(*key, pl.lit("real").alias("kept"))
     rows = drawn.join(before, on=key, how="left", maintain_order="left")
     rows = rows.join(known, on=key, how="left", maintain_order="left")
     pairs = common_pairs(space, REAL, source)["pair_id"].to_numpy()
