@@ -322,8 +322,11 @@ TABLES: dict[str, Table] = {
                 "found": pl.Boolean,  # at least one of the value's concepts, with the right sign
                 "n_positive": I64,  # concepts that belong to the value
                 "n_hits": I64,  # of them found
-                "n_negative": I64,  # concepts that belong to values of other families
+                "n_negative": I64,  # concepts of values of other families that the fault leaves as they were
                 "n_false": I64,  # of them found
+                "n_touched": I64,  # concepts of values of other families that the fault changes as well
+                "n_side": I64,  # of them found
+                "n_side_right": I64,  # of these with the sign of that change
                 "auroc": F64,  # of the rule's ranking of the one above the other
             },
             key="seed family value direction rate n_pairs rule",

@@ -4,8 +4,11 @@ The generator is the world's renderer, which draws every caption anew with its o
 size, rotation, tone, phase) and with an attribute value replaced by others of its family in a share of the
 pictures that ask for it, or put unasked into as many others: at 40% it is drawn 0.6 or 1.4 times as often as
 asked for. Truth is at concept level: concepts whose
-energy on held-out real scenes predicts the value with an AUROC of at least 0.9 belong to it; the negatives
-are the concepts that belong to values of other families, whose share the fault leaves as it was.
+energy on held-out real scenes predicts the value with an AUROC of at least 0.9 belong to it. The negatives
+are concepts that belong to values of other families and whose share the fault leaves as it was, which is
+measured and not assumed: the held-out scenes are drawn with the fault and without it, all noise being the
+same, and a concept stays a negative while its energy changes by less than 1%. (Another background changes
+what the patches around an object say, another shape the area of a colour.) The rest are side effects.
 """
 
 from collections.abc import Sequence
@@ -17,18 +20,21 @@ import numpy as np
 from PIL import Image
 from scipy import sparse
 from scipy.stats import rankdata
+from tqdm import tqdm
 
 from pipeline.measures.energy import image_energies
 from pipeline.measures.evidence import Evidence, label_concepts
 from pipeline.sources.backbones import BackboneConfig, open_backbone
-from pipeline.world.planting import VALUES, Change, Direction, Value, shows, with_unasked, without
+from pipeline.world.planting import CHANGES, VALUES, Direction, Value, shows
 from pipeline.world.render import render
 from pipeline.world.scenes import Scene, sample_scene
 
 LEAST_AUROC = 0.9
+STILL = 0.01  # relative change of its energy below which a concept of another family is a negative
+_N_REDRAWN = 500  # scenes per value and direction, at most, that show what a fault does
 _N_TRUTH, _N_TRAINING = 1500, 1500  # scenes; streams of their own
 _TRUTH_STREAM, _TRAINING_STREAM, _TRIAL_STREAM = 101, 102, 103
-RULES = ("labels", "q", "absolute", "relative")
+RULES = ("q", "labels", "absolute", "relative")
 THRESHOLDS = (0.46, 0.54)  # of our labels, ratio form: 15% less, or 17% more energy than real
 
 
@@ -69,10 +75,51 @@ def _draw(scenes: Sequence[Scene], stream: int, seed: int = 0) -> list[Image.Ima
     return [render(scene, np.random.default_rng([stream, seed, i, 1])) for i, scene in enumerate(scenes)]
 
 
-def truth_scenes(eye: Eye, n: int = _N_TRUTH) -> tuple[list[Scene], sparse.csr_array]:
-    """Held-out real scenes and their energies, from which concepts get their values."""
+@dataclass(frozen=True)
+class Truth:
+    """What held-out real scenes say of the concepts; arrays of shape (n_concepts,)."""
+
+    belongs: dict[Value, np.ndarray]  # bool: which concepts belong to the value
+    change: dict[tuple[Value, Direction], np.ndarray]  # of the energy, relative, by the fault at 100%
+
+    def others(self, value: Value) -> np.ndarray:
+        """Concepts of values of other families, bool."""
+        families = [self.belongs[other] for other in self.belongs if other.family != value.family]
+        return np.any(families, axis=0) & ~self.belongs[value]
+
+
+def learn_truth(eye: Eye, n: int = _N_TRUTH, n_redrawn: int = _N_REDRAWN) -> Truth:
+    """Which concepts belong to which value, and what faults of each known value do to all concepts."""
     scenes = _scenes(_TRUTH_STREAM, n)
-    return scenes, eye.energies(_draw(scenes, _TRUTH_STREAM))
+    energies = eye.energies(_draw(scenes, _TRUTH_STREAM))
+    belongs = concept_values(energies, scenes)
+    faults = [(value, direction) for value in VALUES if belongs[value].any() for direction in CHANGES]
+    changes = {
+        (value, direction): _relative_change(eye, scenes, energies, value, direction, n_redrawn)
+        for value, direction in tqdm(faults, desc="truth", unit="fault")
+    }
+    return Truth(belongs, changes)
+
+
+def _relative_change(
+    eye: Eye,
+    scenes: Sequence[Scene],
+    energies: sparse.csr_array,
+    value: Value,
+    direction: Direction,
+    n_redrawn: int,
+) -> np.ndarray:
+    """Of every concept's mean energy, if all scenes that show the value, or as many others, had the fault."""
+    has = np.array([shows(scene, value) for scene in scenes])
+    rows = np.flatnonzero(has if direction == "suppressed" else ~has)[:n_redrawn]
+    rng = np.random.default_rng([_TRUTH_STREAM, VALUES.index(value), 2])
+    images = [
+        render(CHANGES[direction](scenes[i], value, rng), np.random.default_rng([_TRUTH_STREAM, 0, i, 1]))
+        for i in rows.tolist()
+    ]
+    per_picture = np.asarray((eye.energies(images) - energies[rows]).mean(0)).ravel()
+    mean = np.asarray(energies.mean(0)).ravel()
+    return np.divide(per_picture * has.mean(), mean, out=np.zeros_like(mean), where=mean > 0)
 
 
 def concept_values(energies: sparse.csr_array, scenes: Sequence[Scene]) -> dict[Value, np.ndarray]:
@@ -101,16 +148,12 @@ def build_world(eye: Eye, seed: int, n_pairs: int, values: Sequence[Value]) -> W
     """Draw and encode the pairs of a seed, and their faulty versions for the chosen values."""
     scenes = _scenes(_TRIAL_STREAM, n_pairs, seed)
     faulty: dict[tuple[Value, Direction], tuple[np.ndarray, sparse.csr_array]] = {}
-    changes: tuple[tuple[Direction, Change, bool], ...] = (
-        ("suppressed", without, True),
-        ("exaggerated", with_unasked, False),
-    )
     for value in values:
-        for direction, change, shown in changes:
+        for direction, change in CHANGES.items():
             rng = np.random.default_rng([_TRIAL_STREAM, seed, VALUES.index(value), 2])
             has = np.array([shows(scene, value) for scene in scenes])
             rows = np.flatnonzero(has)
-            if not shown:
+            if direction == "exaggerated":
                 others = np.flatnonzero(~has)
                 rows = np.sort(rng.choice(others, min(len(rows), len(others)), replace=False))
             changed = [change(scenes[i], value, rng) for i in rows]
@@ -137,14 +180,18 @@ def plant(
 
 
 def judge(
-    evidence: Evidence, positives: np.ndarray, negatives: np.ndarray, direction: Direction
+    evidence: Evidence, truth: Truth, value: Value, direction: Direction, rate: int
 ) -> list[dict[str, object]]:
-    """What each rule makes of one trial: found, false discoveries, and the AUROC of its ranking.
+    """What each rule makes of one trial: found, false discoveries, side effects, AUROC of its ranking.
 
-    `labels` are ours, with THRESHOLDS; `q` is the test alone.
+    `q` is the test alone; `labels` need THRESHOLDS as well.
     """
+    positives, others = truth.belongs[value], truth.others(value)
+    change = truth.change[value, direction] * rate / 100
+    negatives, touched = others & (np.abs(change) < STILL), others & (np.abs(change) >= STILL)
     sign = -1 if direction == "suppressed" else 1
-    right = np.sign(evidence.energy_gen - evidence.energy_real) == sign
+    seen = np.sign(evidence.energy_gen - evidence.energy_real)
+    right = seen == sign
     absolute, relative = evidence.delta("absolute"), evidence.delta("relative")
     low, high = evidence.interval("ratio")
     labels = label_concepts(
@@ -179,6 +226,9 @@ def judge(
                 "n_hits": int(hits.sum()),
                 "n_negative": int(negatives.sum()),
                 "n_false": int(wrong.sum()),
+                "n_touched": int(touched.sum()),
+                "n_side": int((flagged[rule] & touched).sum()),
+                "n_side_right": int((flagged[rule] & touched & (seen == np.sign(change))).sum()),
                 "auroc": _auroc(scores[rule][positives], scores[rule][negatives]),
             }
         )

@@ -58,3 +58,6 @@ def with_unasked(scene: Scene, value: Value, rng: np.random.Generator) -> Scene:
     at = int(rng.integers(len(scene.things)))
     changed = _changed(scene.things[at], value.family, value.name)
     return replace(scene, things=(*scene.things[:at], changed, *scene.things[at + 1 :]))
+
+
+CHANGES: dict[Direction, Change] = {"suppressed": without, "exaggerated": with_unasked}

@@ -5,7 +5,15 @@ import pytest
 from scipy import sparse
 
 from pipeline.benchmarks.planted import keep, power_table, rows_of, run_trials
-from pipeline.benchmarks.planted_worlds import Eye, World, concept_values, judge, plant
+from pipeline.benchmarks.planted_worlds import (
+    Eye,
+    Truth,
+    World,
+    concept_values,
+    judge,
+    learn_truth,
+    plant,
+)
 from pipeline.measures.evidence import weigh
 from pipeline.world.planting import VALUES, Value, shows, with_unasked, without
 from pipeline.world.scenes import Scene, Thing, sample_scene
@@ -57,22 +65,52 @@ def test_the_fault_is_in_the_share_that_was_asked_for():
 
 
 def test_a_trial_by_hand():
-    """Concept 0 is the value's and is gone; concept 1 is another's and is as it was."""
-    real = np.ones((40, 2))
-    gen = np.stack([np.zeros(40), np.ones(40)], 1)
+    """Concept 0 is the star's and is gone. Concepts 1 to 3 are the colour's: as it was, a side effect that
+    the fault is known for, and one that is found although the fault leaves it alone."""
+    real = np.ones((40, 4))
+    gen = np.tile([0.0, 1.0, 0.5, 0.5], (40, 1))
     evidence = weigh(real, gen, n_resamples=100, n_flips=100)
-    rows = judge(evidence, np.array([True, False]), np.array([False, True]), "suppressed")
-    ours, test, absolute, relative = rows
-    assert test["found"]
-    assert (ours["found"], ours["n_hits"], ours["n_false"], ours["auroc"]) == (True, 1, 0, 1.0)
+    star = np.array([True, False, False, False])
+    change = np.array([-1.0, 0.0, -0.4, 0.019])  # at 100%; at 50% the last is below 1%
+    faults = {(STAR, "suppressed"): change, (STAR, "exaggerated"): -change}
+    truth = Truth({STAR: star, RED: ~star}, faults)
+    test, ours, absolute, relative = judge(evidence, truth, STAR, "suppressed", 50)
+    for row in (test, ours):
+        assert (row["found"], row["n_positive"], row["n_hits"], row["auroc"]) == (
+            True,
+            1,
+            1,
+            0.75,
+        )  # above one, tied
+        assert (row["n_negative"], row["n_false"]) == (2, 1)
+        assert (row["n_touched"], row["n_side"], row["n_side_right"]) == (1, 1, 1)
     assert not absolute["found"]  # sigmoid(-1 / 0.8) = 0.22 is not below 0.1
     assert relative["found"]  # sigmoid(-1 / 0.4) = 0.08
-    exaggerated = judge(evidence, np.array([True, False]), np.array([False, True]), "exaggerated")
-    assert not exaggerated[0]["found"]
+    whole = judge(evidence, truth, STAR, "suppressed", 100)[0]
+    assert (whole["n_negative"], whole["n_touched"], whole["n_side"], whole["n_side_right"]) == (1, 2, 2, 1)
+    assert not judge(evidence, truth, STAR, "exaggerated", 50)[0]["found"]
+
+
+class _Red:
+    """Energies that a person can count: concept 0 is the number of red pixels, concept 1 always 1."""
+
+    def energies(self, images):
+        pixels = [np.asarray(image, int) for image in images]
+        red = [((p[..., 0] > 190) & (p[..., 1] < 70) & (p[..., 2] < 70)).sum() for p in pixels]
+        return sparse.csr_array(np.stack([red, np.ones(len(red))], 1).astype(float))
+
+
+def test_what_a_fault_changes_is_measured():
+    truth = learn_truth(_Red(), n=150)
+    assert truth.belongs[RED].tolist() == [True, False]
+    assert truth.change[RED, "suppressed"][0] < -0.95  # all red is gone, but for the edge of another hue
+    assert 0.5 < truth.change[RED, "exaggerated"][0] < 1.5  # as many pictures again show it
+    assert truth.change[RED, "suppressed"][1] == truth.change[RED, "exaggerated"][1] == 0
 
 
 def test_trials_from_pictures_to_the_table(tmp_path):
-    trials = run_trials(Eye(n_training=150, n_steps=150), [0], (100,), (120,))
+    eye = Eye(n_training=150, n_steps=150)
+    trials = run_trials(eye, learn_truth(eye, n=200, n_redrawn=10), [0], (100,), (120,))
     assert set(trials["rule"]) == {"labels", "q", "absolute", "relative"}
     assert set(trials["family"]) <= {"shape", "colour", "background"}
     background = trials.filter(family="background", rule="q", direction="exaggerated")
