@@ -1,7 +1,8 @@
 """Communities of concepts: which belong together by the company that they keep."""
 
-import networkx as nx
 import numpy as np
+from scipy import sparse
+from sknetwork.clustering import Louvain
 
 
 def communities(
@@ -12,12 +13,18 @@ def communities(
     Louvain's method (Blondel and others 2008) on the graph of the pairs with weights above 0; the same pairs
     and seed give the same communities. Of equally large ones that with the lowest id comes first.
     """
-    graph = nx.Graph()
     linked = weight > 0
-    pairs = zip(concept_a[linked].tolist(), concept_b[linked].tolist(), weight[linked].tolist(), strict=True)
-    graph.add_weighted_edges_from(pairs)
-    found = nx.community.louvain_communities(graph, seed=seed) if len(graph) else []
+    ends = (concept_a[linked], concept_b[linked])
     community = np.full(n_concepts, -1, np.int32)
-    for number, members in enumerate(sorted(found, key=lambda part: (-len(part), min(part)))):
-        community[list(members)] = number
+    if not linked.any():
+        return community
+    half = sparse.csr_matrix((weight[linked], ends), shape=(n_concepts, n_concepts), dtype=np.float64)
+    found = Louvain(shuffle_nodes=True, random_state=seed).fit_predict(sparse.csr_matrix(half + half.T))
+    members = np.unique(np.concatenate(ends))
+    _, first, number, size = np.unique(
+        found[members], return_index=True, return_inverse=True, return_counts=True
+    )
+    rank = np.empty(len(size), np.int32)
+    rank[np.lexsort((first, -size))] = np.arange(len(size))
+    community[members] = rank[number]
     return community

@@ -17,6 +17,7 @@ the commoner one not that by lift, and both at once not that by excess: none of 
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -29,7 +30,9 @@ from pipeline.measures.evidence import adjusted, bootstrap_weights
 
 _ALPHA = 0.05  # of the intervals: 95%
 _PAIRS = 64  # at a time: their resamples stay in the cache
-_OWNERS = 64  # concepts per task
+_PARTS = 64  # of so many pairs, per task
+
+Portion = list[tuple[int, np.ndarray, np.ndarray]]  # a concept, its partners, the places of the pairs
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,17 @@ def company_change(
         weights[:, 1:] = bootstrap_weights(n_pairs, n_resamples, rng) * n_pairs
         halves = np.full((2, 2, n_resamples + 1), 0.5, np.float32)
         halves[:, :, 1:] = rng.standard_gamma(0.5, (2, 2, n_resamples))
-        sides = [_Weighted(side, weights, half) for side, half in zip((real, gen), halves, strict=True)]
-        _in_blocks(sides, concept_a, concept_b, n_pairs, kept, counts)
+        sides = [Resampled(side, weights, half) for side, half in zip((real, gen), halves, strict=True)]
+
+        def work(portion: Portion) -> None:
+            for owner, others, places in portion:
+                found = [_side_draws(side, owner, others, n_pairs) for side in sides]
+                counts[:, :, places] = np.stack([side[2] for side in found])
+                drawn = _difference(found[0][:2], found[1][:2])
+                kept[0, places] = drawn[:, 0]
+                kept[1:3, places] = _percentiles(drawn[:, 1:])
+
+        in_threads(work, blocks(sides, concept_a, concept_b))
         kept[3] = shared_count_test(counts[0], counts[1], n_pairs)
     (x_real, *fired_real), (x_gen, *fired_gen) = counts
     nowhere = np.minimum(np.minimum(*fired_real), np.minimum(*fired_gen)) == 0
@@ -138,8 +150,8 @@ def _tail(x: np.ndarray, rarer: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return p
 
 
-class _Weighted:
-    """One side under all resamples."""
+class Resampled:
+    """One side under resamples: `weights` of the captions (n_pairs, n_columns), `halves` (2, n_columns)."""
 
     def __init__(self, side: Side, weights: np.ndarray, halves: np.ndarray):
         share = 1 / np.bincount(side.pair, minlength=len(weights))[side.pair] if len(side.pair) else 1.0
@@ -167,38 +179,32 @@ def _packed(by_concept: sparse.csr_array) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _in_blocks(
-    sides: list[_Weighted],
-    concept_a: np.ndarray,
-    concept_b: np.ndarray,
-    n_pairs: int,
-    kept: np.ndarray,
-    counts: np.ndarray,
-) -> None:
-    """Fill `kept` and `counts`. A pair belongs to that of its concepts that has less images to sum over."""
+def blocks(sides: list[Resampled], concept_a: np.ndarray, concept_b: np.ndarray) -> list[Portion]:
+    """Pairs in portions for a task each, of parts with one concept, its partners and the pairs' places.
+
+    A pair belongs to that of its concepts that has less images to sum over.
+    """
     images = sides[0].images + sides[1].images
     swap = images[concept_b] < images[concept_a]
     owner, other = np.where(swap, concept_b, concept_a), np.where(swap, concept_a, concept_b)
     order = np.lexsort((other, owner))
     starts = np.flatnonzero(np.r_[True, np.diff(owner[order]) != 0])
-    groups = np.split(order, starts[1:])
+    parts = [
+        (int(owner[group[0]]), other[group[start : start + _PAIRS]], group[start : start + _PAIRS])
+        for group in np.split(order, starts[1:])
+        for start in range(0, len(group), _PAIRS)
+    ]
+    return [parts[start : start + _PARTS] for start in range(0, len(parts), _PARTS)]
 
-    def work(first: int) -> None:
-        for group in groups[first : first + _OWNERS]:
-            for start in range(0, len(group), _PAIRS):
-                places = group[start : start + _PAIRS]
-                found = [_side_draws(side, int(owner[places[0]]), other[places], n_pairs) for side in sides]
-                counts[:, :, places] = np.stack([side[2] for side in found])
-                drawn = _difference(found[0][:2], found[1][:2])
-                kept[0, places] = drawn[:, 0]
-                kept[1:3, places] = _percentiles(drawn[:, 1:])
 
+def in_threads(work: Callable[[Portion], None], portions: list[Portion]) -> None:
+    """Do all portions on all cores, on which the products then use one thread each."""
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(work, range(0, len(groups), _OWNERS)))
+        list(pool.map(work, portions))
 
 
 def _side_draws(
-    side: _Weighted, owner: int, others: np.ndarray, n_pairs: int
+    side: Resampled, owner: int, others: np.ndarray, n_pairs: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of the rarer one's images with both, prevalence of the other, (n_others, n_columns); counts."""
     x = side.shared(owner, others)
