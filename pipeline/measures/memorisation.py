@@ -7,10 +7,11 @@ where chance is nearly normal, and in units of the null; their mean is the close
 is that of its best candidate, with low diversity across seeds as a fourth view where there are several.
 
 The null. Matched: a real and a generated image of one caption, which are alike because of the caption. All
-pairs of the generator are such pairs; copies among them only stretch the upper end, so median and spread come
-from the quartiles, and the wider half counts. That holds while copies are few: where more than a quarter of
-the pairs have a real image that passes for the same picture, the null is mismatched, made of candidates with
-another caption that do not. The p-value is the upper tail of the normal distribution, one for each pair.
+pairs of the generator are such pairs, less those with a real image that passes for the same picture. Chance
+makes a per cent or two of them look so, whose absence hardly moves quartiles; so median and spread come from
+these, and the wider half counts. Where more than half of the pairs pass, those that are left may be special:
+there the null is mismatched, made of candidates with another caption that do not pass. The p-value is the
+upper tail of the normal distribution, one for each pair.
 
 Beyond that null a pair is `memorised` where the pictures are the same too, by an absolute bar on the
 correlation of their edges, and a `template` where only the layout is. Else it is `faithful` where the twin is
@@ -30,7 +31,7 @@ from pipeline.measures.neighbours import cosines, nearest, unit_rows
 VERDICTS = ("memorised", "template", "faithful", "different")
 MATCHED, MISMATCHED = "matched", "mismatched"
 _CLOSEST = 0.9999  # correlation beyond which two images are one; keeps artanh finite
-_COMMON_COPIES = 0.25  # share of pairs above which matched pairs are no null
+_COMMON_COPIES = 0.5  # share of pairs above which matched pairs are no null
 _NARROWEST = 1e-3  # spread on Fisher's scale that no measurement is finer than
 _N_VIEWS = 3
 _FEWEST = 20  # values below which a null says nothing
@@ -52,7 +53,7 @@ class Bars:
     """Where verdicts begin."""
 
     n_neighbours: int = 5  # nearest real images kept, of each kind of vector
-    same_picture: float = 0.7  # correlation of edges: half of what varies is shared, 0.7 squared
+    same_picture: float = 0.8  # correlation of edges: two thirds of what varies is shared
     same_layout: float = 0.7  # correlation of 8 x 8 colours, likewise
     level: float = 0.05  # of q, and of the p-value of the mismatched twin
     seed: int = 0  # of the panel and of the projection of energies
@@ -99,7 +100,7 @@ def memorisation(real: Images, gen: Images, twin: np.ndarray, bars: Bars | None 
     null = MISMATCHED if copied.mean() > _COMMON_COPIES else MATCHED
     chance = np.zeros(chosen.shape, bool)  # the candidates that the null is made of
     if null == MATCHED:
-        chance[:, 0] = True
+        chance[:, 0] = ~copied[pair]
     else:
         chance = (chosen != twin[:, None]) & ~(edge >= bars.same_picture)
     scales = [Scale.of(fisher(view)[chance]) for view in views]
@@ -109,7 +110,7 @@ def memorisation(real: Images, gen: Images, twin: np.ndarray, bars: Bars | None 
     diversity = seed_similarity(vectors[1][1], pair)
     if null == MATCHED:
         highest = _with_diversity(closeness[image, column], diversity)
-        score = Scale.of(highest).of_value(highest)
+        score = Scale.of(highest[~copied]).of_value(highest)
     else:
         chance_closeness = np.where(chance, closeness, -np.inf)
         other = chance_closeness[_closest(chance_closeness, pair)]
@@ -201,7 +202,7 @@ class Scale:
     def of(cls, values: np.ndarray) -> "Scale":
         """The median, and the standard deviation of the normal distribution with the farther quartile.
 
-        Up to a quarter of the values may be copies before these move much. NaN of fewer than 20.
+        NaN of fewer than 20 values.
         """
         values = values[np.isfinite(values)]
         if len(values) < _FEWEST:

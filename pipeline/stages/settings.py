@@ -50,8 +50,8 @@ class DatapointsConfig(_Settings):
     """When a generated image counts as a copy; pipeline/measures/memorisation.py says why."""
 
     n_neighbours: int = Field(default=5, ge=1)  # nearest real images looked at, by energies and by CLS tokens
-    same_picture: float = Field(default=0.7, gt=0, le=1)  # correlation of edges: half of their variance
-    same_layout: float = Field(default=0.7, gt=0, le=1)  # correlation of 8 x 8 colours, likewise
+    same_picture: float = Field(default=0.8, gt=0, le=1)  # correlation of edges; re-encoding keeps 0.9
+    same_layout: float = Field(default=0.7, gt=0, le=1)  # correlation of 8 x 8 colours
     same_real_picture: float = Field(default=0.9, gt=0, le=1)  # of edges, of real duplicates
     level: float = Field(default=0.05, gt=0, lt=1)  # q-value below which a likeness is beyond chance
     seed: int = Field(default=0, ge=0)  # of the random projection and the panel of real images
