@@ -6,6 +6,7 @@ product that counts which concept's images have which term.
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -26,8 +27,15 @@ _FIRST = 3  # evidence words that are looked at
 # Words for a value beside its own name, as captions of the world say it.
 SAID = {"circle": {"disc"}, "cross": {"plus sign"}, "striped": {"stripes"}, "brick": {"bricks"}}
 
+Result = TypeVar("Result")
 
-def layout_rows(n_atoms: int = N_ATOMS, d_model: int = D_MODEL) -> list[Row]:
+
+def layout_rows() -> list[Row]:
+    """All figures of this file."""
+    return [*map_rows(), name_cost_row(), names_row()]
+
+
+def map_rows(n_atoms: int = N_ATOMS, d_model: int = D_MODEL) -> list[Row]:
     """Seconds of the map of synthetic atoms that lie around topics, and of its regions."""
     rng = np.random.default_rng(0)
     topics = rng.normal(size=(_N_TOPICS, d_model))
@@ -49,8 +57,8 @@ def _cosines(unit: np.ndarray) -> None:
         unit[start : start + 512] @ unit.T
 
 
-def name_rows(n_concepts: int = N_ATOMS, n_images: int = N_IMAGES) -> list[Row]:
-    """Seconds for the words of all concepts, and the share of them that say what the concept is."""
+def name_cost_row(n_concepts: int = N_ATOMS, n_images: int = N_IMAGES) -> Row:
+    """Seconds for the words of all concepts; captions and concepts by a power law, without relation."""
     rng = np.random.default_rng(0)
     words = np.array([f"word{k}" for k in range(20_000)])
     often = 1 / np.arange(1, len(words) + 1)
@@ -68,8 +76,7 @@ def name_rows(n_concepts: int = N_ATOMS, n_images: int = N_IMAGES) -> list[Row]:
     terms, _ = count_terms(captions, longest=how["longest"], least_images=how["least_images"])
     floor = _clock(lambda: [strong[start : start + 2048] @ terms for start in range(0, n_concepts, 2048)])[0]
     beside = f"{seconds / floor:.1f} times the counts alone, {floor:.1f} s; {energies.nnz:,} energies"
-    cost = Row(f"names: {n_concepts:,} concepts, seconds", seconds, 30, at_least=False, beside=beside)
-    return [cost, names_row()]
+    return Row(f"names: {n_concepts:,} concepts, seconds", seconds, 30, at_least=False, beside=beside)
 
 
 def names_row(n_pairs: int = _N_PAIRS, eye: Eye | None = None) -> Row:
@@ -99,7 +106,7 @@ def _settings() -> dict:
     return NameConfig().model_dump(include=set(names))
 
 
-def _clock(work: Callable[[], object]) -> tuple[float, object]:
+def _clock(work: Callable[[], Result]) -> tuple[float, Result]:
     started = time.perf_counter()
     result = work()
     return time.perf_counter() - started, result
