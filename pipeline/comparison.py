@@ -13,10 +13,11 @@ from pipeline.agreement import N_SHAPES, sae_agreement_rows
 from pipeline.energies import Sides, pair_energies, sides_of
 from pipeline.frames import columns_of, schema_of
 from pipeline.measures import distribution, nulls
+from pipeline.measures.asking import asking_pairs
 from pipeline.measures.energy import FORMS
 from pipeline.measures.evidence import Evidence, bootstrap_weights, label_concepts, weigh
 from pipeline.measures.groups import grouped
-from pipeline.measures.naming import mentions
+from pipeline.measures.naming import count_terms, mentions
 from pipeline.stages.settings import CompareConfig
 from pipeline.workspace import Workspace
 
@@ -44,9 +45,15 @@ def compare_energies(space: Workspace, generator: str, bar: tqdm | None = None) 
         seed=settings.seed,
         progress=bar.update if bar is not None else None,
     )
-    alone = judge(sides.real, sides.gen)
+    terms, _ = count_terms(sides.pairs["caption"].to_list(), longest=1, least_images=settings.least_images)
     group = concepts["group"].to_numpy()
-    together = judge(grouped(sides.real, group), grouped(sides.gen, group))
+    alone, together = (
+        judge(real, gen, asked=asking_pairs(real, gen, terms))
+        for real, gen in (
+            (sides.real, sides.gen),
+            (grouped(sides.real, group), grouped(sides.gen, group)),
+        )
+    )
     frames = {
         "energy_differences": _difference_rows(settings, alone, together, group, len(sides.pairs)),
         "caption_differences": _caption_rows(settings, judge, sides, concepts),

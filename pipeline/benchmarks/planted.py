@@ -7,6 +7,7 @@ judged in the same way, against the faithful one that it came from.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,9 @@ from pipeline.benchmarks.planted_worlds import (
     plant,
 )
 from pipeline.config import fingerprint
+from pipeline.measures.asking import asking_pairs
 from pipeline.measures.evidence import weigh
+from pipeline.measures.naming import count_terms
 from pipeline.sources.generators import GeneratorConfig, open_generator
 from pipeline.world.dataset import WorldDataset
 from pipeline.world.evaluate import HELD_OUT_SEED
@@ -36,7 +39,7 @@ from tracking.runs import Tracker
 RATES = (5, 10, 20, 40, 80, 100)  # percent
 SIZES = (500, 1000, 2000)  # pairs
 N_SEEDS = 10
-_RESAMPLES, _FLIPS = 100, 400  # no interval is judged here
+_weigh = partial(weigh, n_resamples=100, n_flips=400)  # no interval is judged here
 
 
 def measure(lake: str) -> list[Row]:
@@ -55,6 +58,7 @@ def embedded(eye: Eye, truth: Truth, n_pairs: int = 500) -> Row:
     """How many of the five values planted in `tiny-suppressed` are found, with its parent beside it."""
     world = WorldDataset(n_pairs=n_pairs, seed=HELD_OUT_SEED)
     captions = [world.caption(i) for i in range(n_pairs)]
+    terms, _ = count_terms(captions, longest=1, least_images=5)
     real = eye.energies([world.image(i) for i in range(n_pairs)])
     planted = [(Value(family, name), -1) for family, name in SUPPRESSED.items()]
     planted += [(Value(family, name), 1) for family, (name, _) in EXAGGERATED.items()]
@@ -64,7 +68,8 @@ def embedded(eye: Eye, truth: Truth, n_pairs: int = 500) -> Row:
         images = [
             d.image for d in drawing.draw(captions, list(range(n_pairs)), list(range(n_pairs))) if d.image
         ]
-        found = weigh(real, eye.energies(images), n_resamples=_RESAMPLES, n_flips=_FLIPS)
+        gen = eye.energies(images)
+        found = _weigh(real, gen, asked=asking_pairs(real, gen, terms))
         sign = np.sign(found.energy_gen - found.energy_real)
         with np.errstate(invalid="ignore"):
             return sum(
@@ -122,7 +127,9 @@ def _trials(
         for n_pairs in sizes:
             for rate in rates:
                 gen = plant(world, value, direction, rate, n_pairs, seed)
-                evidence = weigh(world.real[:n_pairs], gen, n_resamples=_RESAMPLES, n_flips=_FLIPS, seed=seed)
+                real, terms = world.real[:n_pairs], world.terms[:n_pairs]
+                asked = asking_pairs(real, gen, terms)
+                evidence = _weigh(real, gen, asked=asked, seed=seed)
                 about = {
                     "seed": seed,
                     "family": value.family,

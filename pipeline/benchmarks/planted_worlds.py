@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from pipeline.measures.energy import image_energies
 from pipeline.measures.evidence import Evidence, label_concepts
+from pipeline.measures.naming import count_terms
 from pipeline.sources.backbones import BackboneConfig, open_backbone
 from pipeline.world.planting import CHANGES, VALUES, Direction, Value, shows
 from pipeline.world.render import render
-from pipeline.world.scenes import Scene, sample_scene
+from pipeline.world.scenes import Scene, describe, sample_scene
 
 LEAST_AUROC = 0.9
 STILL = 0.01  # relative change of its energy below which a concept of another family is a negative
@@ -136,9 +137,9 @@ def concept_values(energies: sparse.csr_array, scenes: Sequence[Scene]) -> dict[
 
 @dataclass(frozen=True)
 class World:
-    """One seed's pairs, with energies of everything that a trial may need of them."""
+    """One seed's pairs, with captions and energies of everything that a trial may need of them."""
 
-    scenes: list[Scene]
+    terms: sparse.csr_array  # (n_pairs, n_terms): words of the captions
     real: sparse.csr_array
     plain: sparse.csr_array  # every scene drawn anew, without a fault
     faulty: dict[tuple[Value, Direction], tuple[np.ndarray, sparse.csr_array]]  # rows, and their energies
@@ -162,7 +163,11 @@ def build_world(eye: Eye, seed: int, n_pairs: int, values: Sequence[Value]) -> W
     redrawn = [
         render(scene, np.random.default_rng([_TRIAL_STREAM, seed, i, 3])) for i, scene in enumerate(scenes)
     ]
-    return World(scenes, eye.energies(_draw(scenes, _TRIAL_STREAM, seed)), eye.energies(redrawn), faulty)
+    captions = [
+        describe(scene, np.random.default_rng([_TRIAL_STREAM, seed, i, 4])) for i, scene in enumerate(scenes)
+    ]
+    terms, _ = count_terms(captions, longest=1, least_images=5)
+    return World(terms, eye.energies(_draw(scenes, _TRIAL_STREAM, seed)), eye.energies(redrawn), faulty)
 
 
 def plant(

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.special import ndtr, ndtri
 
 from pipeline.measures.energy import Form, energy_difference, on_scale
-from pipeline.measures.signflip import flip_test
+from pipeline.measures.signflip import flip_test, stratified_flip_test
 
 BLOCK = 256  # concepts at a time: a block of resampled energies stays in the cache
 _ALPHA = 0.05  # of the intervals: 95%
@@ -38,7 +38,7 @@ class Evidence:
     difference_high: np.ndarray
     rel_low: np.ndarray  # NaN where the concept fires on neither side
     rel_high: np.ndarray
-    p: np.ndarray  # two-sided sign-flip p-value of the mean difference, 1 where nothing differs
+    p: np.ndarray  # two-sided sign-flip p-value of the difference, 1 where nothing differs
     q: np.ndarray  # Benjamini-Hochberg over the tested concepts, NaN for the others
     tested: np.ndarray  # bool: fires in enough pairs on one side to be judged
 
@@ -58,6 +58,7 @@ def weigh(
     real: sparse.sparray,
     gen: sparse.sparray,
     *,
+    asked: sparse.sparray | None = None,
     n_resamples: int = 1000,
     n_flips: int = 1000,
     least_images: int = 5,
@@ -68,10 +69,13 @@ def weigh(
 
     Intervals are bias-corrected and accelerated (Efron 1987) over a bootstrap of pairs. A side on which a
     concept never fires has no spread to resample: there the interval reaches to what the other side's typical
-    energy would make, if it fired in as many pairs as 2.5% chance lets go unseen. `progress` is told the
+    energy would make, if it fired in as many pairs as 2.5% chance lets go unseen. `asked` (n_pairs,
+    n_concepts) is 1 where a caption asks for the concept (`asking.asking_pairs`): then p is the smallest of
+    three tests, over all pairs, those that ask and those that do not, times three. `progress` is told the
     number of concepts done. Raises ValueError where the sides do not fit or there is no pair.
     """
     by_concept = [_checked(side) for side in (real, gen)]
+    asking = None if asked is None else _checked(asked)
     if by_concept[0].shape != by_concept[1].shape:
         raise ValueError(
             f"one side has {by_concept[0].shape[::-1]} (pairs, concepts), the other"
@@ -86,7 +90,8 @@ def weigh(
 
     def work(start: int) -> dict[str, np.ndarray]:
         block_real, block_gen = (side[start : start + BLOCK] for side in by_concept)
-        found = _block_evidence(block_real, block_gen, weights, signs)
+        block_asking = None if asking is None else asking[start : start + BLOCK]
+        found = _block_evidence(block_real, block_gen, block_asking, weights, signs)
         if progress:
             progress(len(found["p"]))
         return found
@@ -150,7 +155,11 @@ def _checked(side: sparse.sparray) -> sparse.csr_array:
 
 
 def _block_evidence(
-    real: sparse.csr_array, gen: sparse.csr_array, weights: np.ndarray, signs: np.ndarray
+    real: sparse.csr_array,
+    gen: sparse.csr_array,
+    asked: sparse.csr_array | None,
+    weights: np.ndarray,
+    signs: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Everything but q for a block of concepts, (n_block, n_pairs) on either side."""
     n_pairs = real.shape[1]
@@ -178,7 +187,9 @@ def _block_evidence(
         "difference_high": high,
         "rel_low": np.where(total > 0, rel_low, np.nan),
         "rel_high": np.where(total > 0, rel_high, np.nan),
-        "p": flip_test(differences, signs),
+        "p": flip_test(differences, signs)
+        if asked is None
+        else stratified_flip_test(differences, asked, signs),
     }
 
 

@@ -55,7 +55,10 @@ def test_the_fault_is_in_the_share_that_was_asked_for():
     plain = sparse.csr_array(np.ones((10, 1)))
     rows = np.array([1, 3, 5, 7, 9])
     world = World(
-        [SCENE] * 10, plain, plain, {(STAR, "suppressed"): (rows, sparse.csr_array(np.full((5, 1), 2.0)))}
+        sparse.csr_array((10, 1)),
+        plain,
+        plain,
+        {(STAR, "suppressed"): (rows, sparse.csr_array(np.full((5, 1), 2.0)))},
     )
     for rate, n_pairs, changed in ((100, 10, 5), (40, 10, 2), (100, 6, 3), (0, 10, 0)):
         energies = plant(world, STAR, "suppressed", rate, n_pairs, seed=0).toarray().ravel()
