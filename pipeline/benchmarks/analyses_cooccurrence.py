@@ -5,7 +5,8 @@ many distinct concepts as real ones do, a few hundred: a topic is 400 concepts d
 the -0.7); an image draws 80 concepts of each of 3 topics out of 500, and 40 of the 400 first concepts; each
 of its tokens has 10 different ones of these, the first in the image's random order more often. A generator's
 image has the topics of its real twin and 60 draws of every 80 in common with it. Everything is measured in
-processes of their own, whose peak memory includes the codes themselves.
+processes of their own, whose peak memory includes the codes themselves. Ratios are of the CPU seconds of all
+cores, which other work on the machine disturbs less.
 """
 
 import resource
@@ -57,19 +58,18 @@ def cooccurrence_rows(sizes: Sizes | None = None) -> list[Row]:
         )
     )
     size = f"{sizes.n_images:,} images, {sizes.n_concepts:,} concepts, top {sizes.top}"
-    flat = (count["seconds"] / sizes.n_images) / (few["seconds"] / sizes.few_images)
-    per_image = (
-        f"{1e3 * count['seconds'] / sizes.n_images:.2f} and {1e3 * few['seconds'] / sizes.few_images:.2f}"
-    )
+    each, each_of_few = count["busy"] / sizes.n_images, few["busy"] / sizes.few_images
     pairs = f"{change['pairs']:,.0f} pairs, {sizes.n_resamples:,} resamples"
     return [
-        Row("co-occurrence: seconds", count["seconds"], 180, False, size),
-        Row("co-occurrence: ratio to the products", count["seconds"] / count["floor"], 2, False,
+        Row("co-occurrence: seconds", count["seconds"], 180, False, f"{count['busy']:.0f} s of CPU; {size}"),
+        Row("co-occurrence: CPU, ratio to the products", count["busy"] / count["floor"], 2, False,
             f"products alone {count['floor']:.1f} s, {count['per_image']:.0f} concepts an image"),
         Row("co-occurrence: peak GiB", count["gib"], 4, False, f"{count['pairs']:,.0f} pairs kept"),
-        Row("co-occurrence: cost per image, many / few", flat, 1.3, False, f"{per_image} ms"),
-        Row("change of company: seconds", change["seconds"], 180, False, pairs),
-        Row("change of company: ratio to resampling", change["seconds"] / change["floor"], 3, False,
+        Row("co-occurrence: CPU per image, many / few", each / each_of_few, 1.3, False,
+            f"{1e3 * each:.2f} ms at {sizes.n_images:,}, {1e3 * each_of_few:.2f} ms at {sizes.few_images:,}"),
+        Row("change of company: seconds", change["seconds"], 180, False,
+            f"{change['busy']:.0f} s of CPU; {pairs}"),
+        Row("change of company: CPU, ratio to resampling", change["busy"] / change["floor"], 3, False,
             f"resampled counts and one sort alone {change['floor']:.1f} s"),
         Row("change of company: peak GiB", change["gib"], 4, False),
         Row("communities: seconds", group["seconds"], 180, False, f"{group['found']:.0f} communities"),
@@ -119,10 +119,11 @@ def _measured(
 
 def _count(sizes: Sizes, n_images: int) -> dict[str, float]:
     images = synthetic(sizes, n_images)
-    floor, _ = _clock(lambda: _products(images))
-    seconds, kept = _clock(lambda: cooccurrence(images, sizes.top, least_images=3))
+    _, floor, _ = _clock(lambda: _products(images))
+    seconds, busy, kept = _clock(lambda: cooccurrence(images, sizes.top, least_images=3))
     per_image = images.presence.nnz / n_images
-    return {"seconds": seconds, "floor": floor, "pairs": len(kept.concept_a), "per_image": per_image}
+    found = {"seconds": seconds, "busy": busy, "floor": floor}
+    return found | {"pairs": len(kept.concept_a), "per_image": per_image}
 
 
 def _products(images: ImageSet) -> None:
@@ -148,10 +149,10 @@ def _change(sizes: Sizes, n_images: int) -> dict[str, float]:
     keys = [side.concept_a.astype(np.int64) * sizes.n_concepts + side.concept_b for side in (before, after)]
     a, b = np.divmod(np.union1d(*keys), sizes.n_concepts)
     sides = [Side(presence, np.arange(n_images)) for presence in (real, gen)]
-    floor, _ = _clock(lambda: _resample(sides, a, b, n_images, sizes.n_resamples))
+    _, floor, _ = _clock(lambda: _resample(sides, a, b, n_images, sizes.n_resamples))
     settings = {"n_pairs": n_images, "n_resamples": sizes.n_resamples}
-    seconds, _ = _clock(lambda: company_change(sides[0], sides[1], a, b, **settings))
-    return {"seconds": seconds, "floor": floor, "pairs": len(a)}
+    seconds, busy, _ = _clock(lambda: company_change(sides[0], sides[1], a, b, **settings))
+    return {"seconds": seconds, "busy": busy, "floor": floor, "pairs": len(a)}
 
 
 def _resample(sides: list[Side], a: np.ndarray, b: np.ndarray, n_images: int, n_resamples: int) -> None:
@@ -170,13 +171,14 @@ def _resample(sides: list[Side], a: np.ndarray, b: np.ndarray, n_images: int, n_
 
 def _communities(sizes: Sizes, n_images: int) -> dict[str, float]:
     _, kept = _kept(sizes, n_images, 0)
-    seconds, found = _clock(
+    seconds, _, found = _clock(
         lambda: communities(kept.concept_a, kept.concept_b, kept.correlation, sizes.n_concepts)
     )
     return {"seconds": seconds, "found": found.max() + 1}
 
 
-def _clock(work: Callable[[], Found]) -> tuple[float, Found]:
-    started = time.perf_counter()
+def _clock(work: Callable[[], Found]) -> tuple[float, float, Found]:
+    """Seconds by the clock, seconds of all cores, and the result."""
+    started, busy = time.perf_counter(), time.process_time()
     result = work()
-    return time.perf_counter() - started, result
+    return time.perf_counter() - started, time.process_time() - busy, result

@@ -89,7 +89,7 @@ def company_change(
 
         def work(portion: Portion) -> None:
             for owner, others, places in portion:
-                found = [_side_draws(side, owner, others, n_pairs) for side in sides]
+                found = [_side_draws(side, owner, others) for side in sides]
                 counts[:, :, places] = np.stack([side[2] for side in found])
                 drawn = _difference(found[0][:2], found[1][:2])
                 kept[0, places] = drawn[:, 0]
@@ -151,23 +151,30 @@ def _tail(x: np.ndarray, rarer: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 class Resampled:
-    """One side under resamples: `weights` of the captions (n_pairs, n_columns), `halves` (2, n_columns)."""
+    """One side under resamples: `weights` of the captions (n_pairs, n_columns), `halves` (2, n_columns).
+
+    The first column stands for the data themselves: weights of 1 and halves of 0.5.
+    """
 
     def __init__(self, side: Side, weights: np.ndarray, halves: np.ndarray):
         share = 1 / np.bincount(side.pair, minlength=len(weights))[side.pair] if len(side.pair) else 1.0
-        self.weights = weights[side.pair] * np.asarray(share, np.float32).reshape(-1, 1)
+        of_images = weights[side.pair] * np.asarray(share, np.float32).reshape(-1, 1)
         self.by_concept = sparse.csr_array(side.presence.T, dtype=np.float32)
-        self.n_fired = self.by_concept @ self.weights  # (n_concepts, n_columns)
         self.images = np.diff(self.by_concept.indptr)
         self.bits = _packed(self.by_concept)
-        self.halves = halves
+        fired = self.by_concept @ of_images
+        self.n_fired = fired[:, 0].copy()  # (n_concepts,)
+        self.prevalence = (fired + np.float32(0.5)) / np.float32(len(weights) + 1)
+        self.fired = np.add(fired, halves.sum(0), out=fired)  # with both halves, (n_concepts, n_columns)
+        self.weights = np.concatenate([of_images, halves[:1]])  # the last row is half an image with both
 
     def shared(self, owner: int, others: np.ndarray) -> np.ndarray:
-        """Images in which `owner` fires with each of `others`, (n_others, n_columns)."""
+        """Images in which `owner` fires with each of `others`, and the half, (n_others, n_columns)."""
         part = slice(self.by_concept.indptr[owner], self.by_concept.indptr[owner + 1])
         images = self.by_concept.indices[part]
-        fires = (self.bits[others][:, images >> 3] >> (7 - (images & 7)).astype(np.uint8)) & 1
-        return fires.astype(np.float32) @ self.weights[images]
+        fires = np.ones((len(others), len(images) + 1), np.float32)
+        fires[:, :-1] = (self.bits[others][:, images >> 3] >> (7 - (images & 7)).astype(np.uint8)) & 1
+        return fires @ self.weights[np.append(images, -1)]
 
 
 def _packed(by_concept: sparse.csr_array) -> np.ndarray:
@@ -203,21 +210,13 @@ def in_threads(work: Callable[[Portion], None], portions: list[Portion]) -> None
         list(pool.map(work, portions))
 
 
-def _side_draws(
-    side: Resampled, owner: int, others: np.ndarray, n_pairs: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _side_draws(side: Resampled, owner: int, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of the rarer one's images with both, prevalence of the other, (n_others, n_columns); counts."""
-    x = side.shared(owner, others)
-    n_owner, n_other = side.n_fired[owner][None], side.n_fired[others]
-    seen = np.stack([x[:, 0], np.full(len(others), n_owner[0, 0]), n_other[:, 0]])
-    rarer = np.minimum(n_owner, n_other)
-    commoner = np.maximum(n_owner, n_other, out=n_other)
-    x += side.halves[0]
-    rarer += side.halves[0] + side.halves[1]
-    x /= rarer
-    commoner += np.float32(0.5)
-    commoner /= np.float32(n_pairs + 1)
-    return x, commoner, seen
+    share = side.shared(owner, others)
+    counts = np.stack([share[:, 0] - 0.5, np.full(len(others), side.n_fired[owner]), side.n_fired[others]])
+    fired, prevalence = side.fired[others], side.prevalence[others]
+    share /= np.minimum(fired, side.fired[owner], out=fired)
+    return share, np.maximum(prevalence, side.prevalence[owner], out=prevalence), counts
 
 
 def _difference(real: tuple[np.ndarray, np.ndarray], gen: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

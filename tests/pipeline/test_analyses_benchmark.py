@@ -34,4 +34,4 @@ def test_every_figure_is_measured():
     assert all(row.figure > 0 and not row.at_least for row in rows)
     bars = {row.what: row.bar for row in rows}
     assert bars["co-occurrence: seconds"] == 180 and bars["co-occurrence: peak GiB"] == 4
-    assert bars["co-occurrence: cost per image, many / few"] == 1.3
+    assert bars["co-occurrence: CPU per image, many / few"] == 1.3
