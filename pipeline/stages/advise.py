@@ -12,13 +12,14 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from pipeline.config import fingerprint
 from pipeline.energies import Sides, sides_of
 from pipeline.frames import columns_of, list_column
 from pipeline.measures.advice import Mentions, advise, count_mentions, widest
 from pipeline.measures.naming import mentions, strong_images
 from pipeline.workspace import Workspace
 from tables import REAL
-from tables.edits import edits_print, named_concepts
+from tables.edits import named_concepts
 
 _READS = ("energies", "pairs", "concepts", "name_edits", "energy_differences")
 
@@ -30,10 +31,11 @@ def run(space: Workspace) -> str:
     for name in generators:
         if name not in known:
             raise ValueError(f"images of {name!r} are not compared yet; run the stage compare first.")
-    if named_concepts(space.store, space.sae).head(1).collect().is_empty():
+    concepts = named_concepts(space.store, space.sae).collect()
+    if concepts.is_empty():
         raise ValueError(f"the concepts of {space.sae} have no names yet; run the stage name first.")
-    parts = (config.advice, config.compare, config.name_concepts)
-    how = (*(part.model_dump() for part in parts), edits_print(space.store, space.sae))
+    parts = [part.model_dump() for part in (config.advice, config.compare, config.name_concepts)]
+    how = fingerprint(parts, concepts.select("name", "words").rows())
     shards = {name: space.derived_shard(how, REAL, name) for name in generators}
     where = {name: {"sae": space.sae, "generator": name} for name in generators}
     pending = [name for name in generators if not space.store.holds("advice", where[name], shards[name])]

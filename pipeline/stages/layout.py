@@ -24,7 +24,7 @@ from pipeline.measures.regions import (
 )
 from pipeline.workspace import Workspace
 from tables import REAL
-from tables.edits import edits_print, named_concepts
+from tables.edits import named_concepts
 from tracking.stage import Stage
 
 _READS = ("concepts", "name_edits", "energy_differences")
@@ -58,8 +58,7 @@ def _jobs(space: Workspace, compared: list[str]) -> list[tuple[str, dict, str, C
     """All that the stage writes, in order: table, the rows to replace, their shard, and how they are made."""
     config, where = space.config, {"sae": space.sae}
     place = _place_print(space, space.n_concepts())
-    named = (config.name_concepts.model_dump(), edits_print(space.store, space.sae))
-    words = fingerprint(place, config.layout.n_region_words, space.derived_shard(named, REAL))
+    words = fingerprint(place, config.layout.n_region_words, _concepts(space).select("name", "words").rows())
     how = (place, *(part.model_dump() for part in (config.layout, config.compare, config.name_concepts)))
     return [
         ("layout", where, place, partial(_layout_rows, space)),
@@ -80,12 +79,6 @@ def _place_print(space: Workspace, n_concepts: int) -> str:
     """Stands for a map of these atoms. The shuffles and the words have no part in it."""
     settings = space.config.layout.model_dump(exclude={"n_shuffles", "n_region_words"})
     return fingerprint(settings, space.sae, n_concepts)
-
-
-def _test_print(space: Workspace, place: str, generator: str) -> str:
-    config = space.config
-    how = (place, *(part.model_dump() for part in (config.layout, config.compare, config.name_concepts)))
-    return space.derived_shard(how, REAL, generator)
 
 
 def _concepts(space: Workspace) -> pl.DataFrame:

@@ -263,7 +263,7 @@ def grown(config, folder, atoms) -> Workspace:
     """A workspace with an SAE of these atoms, whose concepts are named for their numbers."""
     from sae_models import SAE, SAEConfig
 
-    sae = SAE(SAEConfig(d_model=16, n_concepts=len(atoms), dictionary="free", k=4))
+    sae = SAE(SAEConfig(d_model=16, n_concepts=len(atoms), dictionary="free", k=1))
     sae.atoms.start(atoms)
     sae.save(folder)
     space = Workspace.open(load_config(config, [f"lake={folder.parent / 'lake'}", f"sae.load={folder}"]))
@@ -310,3 +310,11 @@ def test_old_points_keep_their_place_when_the_sae_grows(small, tmp_path):
         )
         layout.run(other)  # another map was asked for
     assert not new.select("x").equals(read(tmp_path / "lake", "layout").select("x"))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_few_concepts_have_a_map_without_regions(n, small, tmp_path):
+    with grown(small, tmp_path / "sae", torch.eye(16)[:n]) as space:
+        assert layout.run(space).startswith(f"{n} concepts on the map, 0 regions")
+    assert read(tmp_path / "lake", "layout")["region"].null_count() == n
+    assert read(tmp_path / "lake", "regions").is_empty()
