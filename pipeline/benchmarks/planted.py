@@ -33,7 +33,7 @@ from pipeline.world.dataset import WorldDataset
 from pipeline.world.evaluate import HELD_OUT_SEED
 from pipeline.world.planting import CHANGES, FAMILIES, VALUES, Value
 from pipeline.world.variants import EXAGGERATED, SUPPRESSED
-from tables import TableStore
+from tables import TABLES, TableStore
 from tracking.runs import Tracker
 
 RATES = (5, 10, 20, 40, 80, 100)  # percent
@@ -43,11 +43,15 @@ _weigh = partial(weigh, n_resamples=100, n_flips=400)  # no interval is judged h
 
 
 def measure(lake: str) -> list[Row]:
-    """Run all trials, write them to the lake, print their tables, and hold the figures against their bars."""
+    """Run all trials, each seed into the lake when it is done, and hold the figures against their bars."""
+    TableStore(lake).create()  # a lake that cannot take the rows is refused before the work
     eye = Eye()
     truth = learn_truth(eye)
-    trials = run_trials(eye, truth, range(N_SEEDS), RATES, SIZES)
-    keep(trials, lake)
+    seeds = []
+    for seed in tqdm(range(N_SEEDS), desc="planted", unit="seed"):
+        seeds.append(run_trials(eye, truth, seed, RATES, SIZES))
+        keep(seeds[-1], lake)
+    trials = pl.concat(seeds)
     for rule in RULES:
         print(f"\nshare of planted values found, rule: {rule}\n{power_table(trials, rule)}")
     print()
@@ -95,23 +99,15 @@ def keep(trials: pl.DataFrame, lake: str) -> None:
         run.wrote("planted", store.version("planted"))
 
 
-def run_trials(
-    eye: Eye, truth: Truth, seeds: Sequence[int], rates: Sequence[int], sizes: Sequence[int]
-) -> pl.DataFrame:
-    """One row per trial and rule, with the columns of the table `planted`."""
+def run_trials(eye: Eye, truth: Truth, seed: int, rates: Sequence[int], sizes: Sequence[int]) -> pl.DataFrame:
+    """One row per trial and rule of a seed, with the columns of the table `planted`."""
     known = [value for value in VALUES if truth.belongs[value].any()]
+    values = _values(known, seed)
+    world = build_world(eye, seed, max(sizes), values)
     rows: list[dict[str, object]] = []
-    for seed in tqdm(seeds, desc="planted", unit="seed"):
-        values = _values(known, seed)
-        world = build_world(eye, seed, max(sizes), values)
-        for value in values:
-            rows += _trials(world, truth, value, seed, rates, sizes)
-    kinds: dict[str, type[pl.DataType]] = {
-        name: pl.Int64
-        for name in ("seed", "n_pairs", "n_positive", "n_hits", "n_negative", "n_false", "n_touched",
-                     "n_side", "n_side_right")
-    }  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides=kinds | {"rate": pl.Int32}, infer_schema_length=None)
+    for value in values:
+        rows += _trials(world, truth, value, seed, rates, sizes)
+    return pl.DataFrame(rows, schema_overrides=TABLES["planted"].columns, infer_schema_length=None)
 
 
 def _trials(

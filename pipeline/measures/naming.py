@@ -126,8 +126,8 @@ def strong_images(energies: sparse.sparray, share: float, least: int) -> sparse.
     for concept in np.flatnonzero(wanted < n_fired).tolist():
         run = slice(by_concept.indptr[concept], by_concept.indptr[concept + 1])
         keep[run] = _largest(by_concept.data[run], wanted[concept])
-    concept = np.repeat(np.arange(by_concept.shape[1]), n_fired)
-    place = (concept[keep], by_concept.indices[keep])
+    concepts = np.repeat(np.arange(by_concept.shape[1]), n_fired)
+    place = (concepts[keep], by_concept.indices[keep])
     return sparse.csr_array((np.ones(len(place[0])), place), shape=by_concept.shape[::-1])
 
 

@@ -113,7 +113,7 @@ def test_what_a_fault_changes_is_measured():
 
 def test_trials_from_pictures_to_the_table(tmp_path):
     eye = Eye(n_training=150, n_steps=150)
-    trials = run_trials(eye, learn_truth(eye, n=200, n_redrawn=10), [0], (100,), (120,))
+    trials = run_trials(eye, learn_truth(eye, n=200, n_redrawn=10), 0, (100,), (120,))
     assert set(trials["rule"]) == {"labels", "q", "absolute", "relative"}
     assert set(trials["family"]) <= {"shape", "colour", "background"}
     background = trials.filter(family="background", rule="q", direction="exaggerated")
