@@ -11,6 +11,7 @@ import polars as pl
 
 from pipeline.config import RunConfig, fingerprint
 from pipeline.sources.generators import GeneratorConfig, resolve
+from pipeline.sources.registry import WEIGHTS
 from tables import OK, REAL, TABLES, TableStore
 from tracking.runs import Tracker
 from tracking.stage import Stage
@@ -76,8 +77,10 @@ class Workspace:
         return fingerprint(settings, self.config.shard_size)
 
     def generator_print(self, generator: GeneratorConfig) -> str:
-        """Stands for what a generator draws."""
+        """Stands for what a generator draws; the embedded ones are the same wherever this checkout lies."""
         settings = generator.model_dump(exclude={"batch_size", "device"})
+        if generator.source and Path(generator.source).parent == WEIGHTS:
+            settings["source"] = f"embedded/{Path(generator.source).name}"
         return fingerprint(self.dataset_print, settings, self.config.seed)
 
     def source_print(self, source: str) -> str:

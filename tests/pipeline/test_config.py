@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import ConfigError, fingerprint, load_config
+from pipeline.sources.generators import GeneratorConfig
+from pipeline.workspace import Workspace
+from tables import TableStore
+from tracking.runs import Tracker
 
 GOOD = """
 [dataset]
@@ -101,3 +105,16 @@ def test_a_wrong_override_is_one_sentence(write, override, sentence):
 def test_a_fingerprint_depends_on_values_and_not_on_their_order():
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_a_lake_knows_the_embedded_generators_wherever_the_checkout_lies(tmp_path, monkeypatch):
+    lake = str(tmp_path / "lake")
+    space = Workspace(load_config("demo", [f"lake={lake}"]), TableStore(lake), Tracker(lake))
+    prints = []
+    for weights in (tmp_path / "here", tmp_path / "there"):
+        monkeypatch.setattr("pipeline.workspace.WEIGHTS", weights)
+        for name in ("tiny-sd", "tiny-pixart"):
+            source = GeneratorConfig(name="mine", source=str(weights / name))
+            prints.append(space.generator_print(source))
+    assert prints[:2] == prints[2:]
+    assert prints[0] != prints[1]
