@@ -14,6 +14,7 @@ from dashboard import access, maps, pictures
 from dashboard.access import by_version, runs, store
 from dashboard.theme import Mode
 from pipeline.measures.energy import on_scale
+from tables.edits import named_concepts
 from tables.schemas import OK, REAL
 
 MAX_HITS = 30
@@ -89,10 +90,11 @@ def image_counts(lake: str) -> pl.DataFrame:
 # Concepts
 
 
-@by_version("concepts", "layout", "concept_stats", "energy_differences")
+@by_version("concepts", "name_edits", "layout", "concept_stats", "energy_differences")
 def concepts(lake: str, sae: str) -> pl.DataFrame:
-    """Every concept of an SAE by id: name, words, neighbours, position, prevalence in the real images."""
-    named = _of(lake, "concepts", sae).drop("sae", "run_id")
+    """Every concept of an SAE by id: name (the user's first), words, neighbours, position, prevalence in the
+    real images."""
+    named = named_concepts(store(lake), sae).drop("sae", "run_id")
     placed = _of(lake, "layout", sae).drop("sae", "run_id")
     real = _of(lake, "concept_stats", sae).filter(pl.col("source") == REAL).select("concept_id", "prevalence")
     compared = _of(lake, "energy_differences", sae).select("concept_id").unique()
@@ -196,7 +198,7 @@ def caption_difference(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
     return rows.drop("sae", "run_id", "concept_id").sort("generator").collect()
 
 
-@by_version("concepts", "layout", "concept_stats", "energy_differences")
+@by_version("concepts", "name_edits", "layout", "concept_stats", "energy_differences")
 def map_points(lake: str, sae: str, generator: str | None, form: str, mode: Mode) -> bytes:
     """The map's points as JSON (`maps.map_points`)."""
     return maps.map_points(compared(lake, sae, generator), form, mode)

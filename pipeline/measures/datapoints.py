@@ -29,8 +29,15 @@ def concept_weights(*sides: sparse.csr_array) -> np.ndarray:
     too, but grows without bound for a concept seen once; this grows with the logarithm of n.
     """
     n_images = sum(side.shape[0] for side in sides)
-    n_fires = sum(np.bincount(side.indices[side.data > 0], minlength=side.shape[1]) for side in sides)
-    total = sum(np.asarray(side.sum(0)).ravel() for side in sides)
+    n_fires = np.sum([np.bincount(side.indices[side.data > 0], minlength=side.shape[1]) for side in sides], 0)
+    return weights_of_counts(n_images, n_fires, np.sum([np.ravel(side.sum(0)) for side in sides], 0))
+
+
+def weights_of_counts(n_images: int | np.ndarray, n_fires: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """`concept_weights` from what is known of each concept, arrays (n_concepts,), without the energies.
+
+    In how many of the n images it fires, and its energy summed over them.
+    """
     rarity = np.log((1 + n_images) / (1 + n_fires))
     return np.divide(rarity * n_fires, total, out=np.zeros(len(rarity)), where=total > 0)
 

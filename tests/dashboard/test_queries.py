@@ -5,6 +5,7 @@ import pytest
 
 from dashboard import access, queries
 from tables import REAL, TableStore, image_id
+from tables.edits import rename
 from tests.dashboard import lakes
 
 SAE, GENERATOR = lakes.SAE, lakes.GENERATORS[0]
@@ -104,6 +105,22 @@ def test_new_rows_appear_without_a_restart(tmp_path, monkeypatch):
     access.versions.clear()
     assert set(queries.saes(lake)) == {SAE, lakes.OLD_SAE}
     assert queries.concepts(lake, lakes.OLD_SAE).height == 16
+
+
+def test_a_name_that_a_user_gives_is_shown_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(access, "VERSIONS_SECONDS", 0)
+    lake = lakes.full_lake(tmp_path / "lake")
+
+    def name() -> str:
+        access.versions.clear()
+        return queries.concepts(lake, SAE).row(by_predicate=pl.col("concept_id") == 1, named=True)["name"]
+
+    assert name() == "stripes"
+    rename(TableStore(lake), SAE, 1, "zebra")
+    assert name() == "zebra"
+    assert b"zebra" in queries.map_points(lake, SAE, GENERATOR, "ratio", "light")
+    rename(TableStore(lake), SAE, 1, "")
+    assert name() == "stripes"
 
 
 def test_an_empty_lake_answers_with_nothing(empty_lake):
