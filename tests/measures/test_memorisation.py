@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage, sparse
 
+from pipeline.measures import neighbours
 from pipeline.measures.memorisation import (
     MATCHED,
     MISMATCHED,
@@ -324,3 +325,14 @@ def test_nearest_is_exact_on_dense_rows_and_finds_copies_among_sparse_ones():
     assert (np.diff(found, axis=1) <= 0).all()
     few = wide[:, :900]
     assert nearest(few, few, 1).tolist() == nearest(few.toarray(), few.toarray(), 1).tolist()
+
+
+def test_many_wide_dense_rows_are_searched_in_fewer_directions(monkeypatch):
+    monkeypatch.setattr(neighbours, "_FEW", 50)
+    rng = np.random.default_rng(1)
+    rows = unit_rows(rng.normal(size=(400, 700)))
+    copies = unit_rows(rows[:60] + 0.01 * rng.normal(size=(60, 700)))
+    near = nearest(copies, rows, 3)
+    assert near[:, 0].tolist() == list(range(60))
+    found = np.take_along_axis(copies @ rows.T, near, 1)
+    assert (np.diff(found, axis=1) <= 0).all()
