@@ -168,10 +168,8 @@ def copies(now: Selection, frame: pl.DataFrame) -> None:
     """Memorised and template cases beside the real image that they are nearest to."""
     found = queries_images.copies(frame)
     counts = dict(found.group_by("verdict").agg(pl.len()).iter_rows())
-    st.text(
-        f"{counts.get('memorised', 0):,} pairs are memorised and {counts.get('template', 0):,} follow a"
-        f" template, of {frame.height:,}."
-    )
+    n_memorised, n_template = counts.get("memorised", 0), counts.get("template", 0)
+    st.text(f"{n_memorised:,} memorised and {n_template:,} after a template, of {frame.height:,} pairs.")
     if found.is_empty():
         with st.container(border=True):
             st.subheader(":material/verified: No copy", anchor=False)

@@ -1,13 +1,17 @@
 """Lakes and servers for the dashboard's tests."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
+from streamlit.testing.v1 import AppTest
 
 from tables import TableStore
 from tests.dashboard import browser, lakes
+
+APP = str(Path(__file__).resolve().parents[2] / "dashboard" / "app.py")
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +39,19 @@ def chromium() -> Iterator[Browser]:
     """A headless Chromium."""
     with browser.chromium() as opened:
         yield opened
+
+
+@pytest.fixture
+def open_page(monkeypatch):
+    """Open a page of the dashboard on a lake, as the browser would with these query parameters."""
+
+    def opened(lake: str, page: str, /, **parameters: str) -> AppTest:
+        app = AppTest.from_file(APP, default_timeout=60)
+        monkeypatch.setattr(sys, "argv", ["app.py", "--lake", "/nowhere"])
+        app.run()  # makes the pages known, without the cost of one
+        monkeypatch.setattr(sys, "argv", ["app.py", "--lake", lake])
+        app.query_params.update(parameters)
+        app.switch_page(f"app_pages/{page}.py").run()
+        return app
+
+    return opened

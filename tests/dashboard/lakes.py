@@ -77,6 +77,7 @@ def full_lake(folder: Path) -> str:
         factor[[0, 2]] = 0.02  # planted: suppressed
         factor[[1, 4]] = 60.0  # planted: exaggerated
         energy[generator] = energy[REAL] * factor
+        energy[generator][:4, 3] = energy[generator][-4:, 7] = 0  # now and then left out
     energy[REAL][:, [1, 4]] += 0.02
     for matrix in energy.values():
         matrix[:, N_CONCEPTS - 1] = 0  # a dead concept
@@ -92,6 +93,7 @@ def full_lake(folder: Path) -> str:
         _write(lake, "datapoints", _datapoints(generator), "datapoints")
         for table, rows in _beside(generator).items():
             _write(lake, table, rows, "compare")
+    _write(lake, "communities", _communities(), "cooccur")
     _write(lake, "agreements", _agreements(), "compare")
     _write(lake, "concepts", _concepts(), "name")
     _write(lake, "layout", _layout(rng), "layout")
@@ -389,11 +391,44 @@ def _cooccurrences(source: str, energy: np.ndarray, real: np.ndarray) -> pl.Data
             row = {"concept_a": a, "concept_b": b, **now, "lift": 1.0 + 0.1 * (a - b), "correlation": 0.1}
             row |= {f"real_{name}": value for name, value in before.items()}
             difference = None if source == REAL else (now["n_images"] - before["n_images"]) / len(energy)
-            rows.append(row | {"difference": difference})
-    empty = (pl.lit(None, pl.Float64).alias(name) for name in ("low", "high", "p", "q", "sure"))
-    frame = pl.DataFrame(rows, schema_overrides={"difference": pl.Float64}, infer_schema_length=None)
+            rows.append(row | {"difference": difference} | _evidence(difference, b))
+    frame = pl.DataFrame(
+        rows,
+        schema_overrides=dict.fromkeys(("difference", *_evidence(None, 0)), pl.Float64),
+        infer_schema_length=None,
+    )
     named = (pl.lit(SAE).alias("sae"), pl.lit(source).alias("source"), pl.lit("real").alias("kept"))
-    return frame.with_columns(*named, *empty).cast({"concept_a": pl.Int32, "concept_b": pl.Int32})
+    return frame.with_columns(*named).cast({"concept_a": pl.Int32, "concept_b": pl.Int32})
+
+
+def _evidence(difference: float | None, concept_b: int) -> dict[str, float | None]:
+    """Interval, p, q and `sure` of a change: every other one is sure."""
+    if difference is None:
+        return dict.fromkeys(("low", "high", "p", "q", "sure"))
+    sure = concept_b % 2 == 0 and difference != 0
+    reach = abs(difference) / 2 if sure else abs(difference) + 0.1
+    return {
+        "low": difference - reach,
+        "high": difference + reach,
+        "p": 0.001 if sure else 0.5,
+        "q": 0.01 if sure else 0.9,
+        "sure": difference / 2 if sure else 0.0,
+    }
+
+
+def _communities() -> pl.DataFrame:
+    """Two communities of the first twelve concepts; the others go together with nothing."""
+    ids = range(N_CONCEPTS)
+    return pl.DataFrame(
+        {
+            "sae": SAE,
+            "concept_id": ids,
+            "community": [(0 if k < 7 else 1) if k < 12 else None for k in ids],
+            "n_members": [(7 if k < 7 else 5) if k < 12 else 1 for k in ids],
+            "n_partners": [11 if k < 12 else 0 for k in ids],
+        },
+        schema_overrides={"concept_id": pl.Int32, "community": pl.Int32},
+    )
 
 
 def _datapoints(generator: str) -> pl.DataFrame:

@@ -15,6 +15,13 @@ VIEWS = {
     "overview": "/",
     "concept-map": "/concept_map?concept={concept}",
     "concept": "/concept?concept={concept}",
+    "images": "/images",
+    "images-pairs": "/images?view=pairs",
+    "images-copies": "/images?view=copies",
+    "images-one-pair": "/images?view=one+pair",
+    "cooccurrence": "/cooccurrence",
+    "cooccurrence-heat-map": "/cooccurrence?look=heat+map",
+    "cooccurrence-one-concept": "/cooccurrence?look=one+concept",
 }
 WIDTHS = (1280, 1920)
 THEMES = ("light", "dark")

@@ -124,6 +124,40 @@ def test_a_click_on_a_point_chooses_its_concept(watched: Watched):
     assert "concept=3" in page.url
 
 
+def test_from_a_caption_to_its_pair_concept_by_concept(watched: Watched):
+    page = watched.page
+    watched.open("/images")
+    page.get_by_text("pairs", exact=True).first.click()
+    page.get_by_role("searchbox", name="Caption").fill("red triangle above")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 12 pairs")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    assert "view=pairs" in page.url
+    assert "caption=red" in page.url
+    page.get_by_role("button", name="Concept by concept").click()
+    expect(page.get_by_text("rank 6 of 12")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    assert "pair=6" in page.url
+    assert page.get_by_test_id("stException").count() == 0
+    watched.open(page.url.removeprefix(watched.address))  # a fresh session on the same link
+    expect(page.get_by_text("rank 6 of 12")).to_be_visible(timeout=TIMEOUT)
+
+
+def test_every_view_of_cooccurrence_draws(watched: Watched):
+    page = watched.page
+    for view, words in (
+        ("", "pairs of concepts"),
+        ("?look=heat+map", "those of one community side by side"),
+        ("?look=one+concept&concept=2", "The wider a line"),
+    ):
+        watched.open("/cooccurrence" + view)
+        expect(page.get_by_text(words).first).to_be_visible(timeout=TIMEOUT)
+        settle(page)
+        assert page.get_by_test_id("stException").count() == 0
+        assert page.locator("[data-testid=stMain] img[src=x]").count() == 0
+    assert page.get_by_test_id("stVegaLiteChart").count() == 2
+
+
 def _on_screen(page: Page, box, address: str, concept: int) -> tuple[float, float]:
     """Where a point of the map is on the screen, from the points the browser has fetched."""
     urls = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,24 +11,7 @@ from streamlit.testing.v1 import AppTest
 from tables import TableStore
 from tests.dashboard import lakes
 
-APP = str(Path(__file__).resolve().parents[2] / "dashboard" / "app.py")
-PAGES = ("overview", "concept_map", "concept")
-
-
-@pytest.fixture
-def open_page(monkeypatch):
-    """Open a page of the dashboard on a lake, as the browser would with these query parameters."""
-
-    def opened(lake: str, page: str, **parameters: str) -> AppTest:
-        app = AppTest.from_file(APP, default_timeout=60)
-        monkeypatch.setattr(sys, "argv", ["app.py", "--lake", "/nowhere"])
-        app.run()  # makes the pages known, without the cost of one
-        monkeypatch.setattr(sys, "argv", ["app.py", "--lake", lake])
-        app.query_params.update(parameters)
-        app.switch_page(f"app_pages/{page}.py").run()
-        return app
-
-    return opened
+PAGES = ("overview", "concept_map", "concept", "images", "cooccurrence")
 
 
 def _texts(app: AppTest) -> str:
@@ -68,6 +50,8 @@ def test_a_lake_that_is_not_there_says_how_to_make_one(open_page, tmp_path):
         ("top_images", "concept", "compare"),
         ("energy_differences", "overview", "compare"),
         ("energy_differences", "concept", "compare"),
+        ("datapoints", "images", "datapoints"),
+        ("cooccurrences", "cooccurrence", "cooccur"),
     ],
 )
 def test_a_part_without_rows_names_its_command(open_page, full_lake, tmp_path, missing, page, command):
@@ -81,7 +65,8 @@ def test_a_partly_filled_lake_breaks_no_page(open_page, full_lake, tmp_path, pag
     for missing in (
         ("energy_differences",),
         ("images", "pairs"),
-        ("nulls", "distributions", "caption_differences"),
+        ("nulls", "distributions", "caption_differences", "communities"),
+        ("energies", "datapoints", "cooccurrences"),
         ("codes", "concept_stats", "layout", "concepts"),
     ):
         lake = _without(full_lake, tmp_path / missing[0], *missing)
