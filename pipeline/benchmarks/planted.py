@@ -59,13 +59,14 @@ def measure(lake: str) -> list[Row]:
 
 
 def embedded(eye: Eye, truth: Truth, n_pairs: int = 500) -> Row:
-    """How many of the five values planted in `tiny-suppressed` are found, with its parent beside it."""
+    """How many of the values planted in `tiny-suppressed` are found, of those with a concept; its parent too."""
     world = WorldDataset(n_pairs=n_pairs, seed=HELD_OUT_SEED)
     captions = [world.caption(i) for i in range(n_pairs)]
     terms, _ = count_terms(captions, longest=1, least_images=5)
     real = eye.energies([world.image(i) for i in range(n_pairs)])
     planted = [(Value(family, name), -1) for family, name in SUPPRESSED.items()]
     planted += [(Value(family, name), 1) for family, (name, _) in EXAGGERATED.items()]
+    planted = [(value, side) for value, side in planted if truth.belongs[value].any()]
 
     def n_found(generator: str) -> int:
         drawing = open_generator(GeneratorConfig(name=generator, batch_size=32))

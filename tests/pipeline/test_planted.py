@@ -74,7 +74,7 @@ def test_a_trial_by_hand():
     gen = np.tile([0.0, 1.0, 0.5, 0.5], (40, 1))
     evidence = weigh(real, gen, n_resamples=100, n_flips=100)
     star = np.array([True, False, False, False])
-    change = np.array([-1.0, 0.0, -0.4, 0.019])  # at 100%; at 50% the last is below 1%
+    change = np.array([-1.0, 0.0, -0.4, 0.009])  # at 100%; at 50% the last is below 0.5%
     faults = {(STAR, "suppressed"): change, (STAR, "exaggerated"): -change}
     truth = Truth({STAR: star, RED: ~star}, faults)
     test, ours, absolute, relative = judge(evidence, truth, STAR, "suppressed", 50)
@@ -107,7 +107,7 @@ def test_what_a_fault_changes_is_measured():
     truth = learn_truth(_Red(), n=150)
     assert truth.belongs[RED].tolist() == [True, False]
     assert truth.change[RED, "suppressed"][0] < -0.95  # all red is gone, but for the edge of another hue
-    assert 0.5 < truth.change[RED, "exaggerated"][0] < 1.5  # as many pictures again show it
+    assert truth.change[RED, "exaggerated"][0] > 1  # most pictures do not ask for red, and all get it
     assert truth.change[RED, "suppressed"][1] == truth.change[RED, "exaggerated"][1] == 0
 
 
