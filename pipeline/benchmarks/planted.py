@@ -59,7 +59,7 @@ def measure(lake: str) -> list[Row]:
 
 
 def embedded(eye: Eye, truth: Truth, n_pairs: int = 500) -> Row:
-    """How many of the values planted in `tiny-suppressed` are found, of those with a concept; its parent too."""
+    """How many of the values planted in `tiny-suppressed` are found, of those with a concept; its parent."""
     world = WorldDataset(n_pairs=n_pairs, seed=HELD_OUT_SEED)
     captions = [world.caption(i) for i in range(n_pairs)]
     terms, _ = count_terms(captions, longest=1, least_images=5)
