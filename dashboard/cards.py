@@ -76,11 +76,12 @@ def pair_card(pair: Pair, heat: Heat | None = None) -> None:
     """The image and its twin side by side above their caption."""
     for column, side in zip(st.columns(2, gap="small"), (pair.main, pair.twin), strict=True):
         with column.container(gap="xxsmall"):
-            _picture(side, heat)
+            picture(side, heat)
     st.text(theme.one_line(pair.caption, 140) or "no caption")
 
 
-def _picture(side: Side, heat: Heat | None) -> None:
+def picture(side: Side, heat: Heat | None = None) -> None:
+    """One image of a card above the name of its source."""
     name = theme.plain(side.source, 24)
     if side.image is None:
         st.image(_no_image(), width="stretch", alt="No image")

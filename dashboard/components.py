@@ -4,6 +4,9 @@ Names and captions come from the web: they are shown with `st.text`, in data fra
 `theme.plain`; never read as Markdown or HTML.
 """
 
+import functools
+import io
+
 import polars as pl
 import streamlit as st
 
@@ -120,6 +123,47 @@ def concept_link(concept_id: int, name: str | None, tail: str = "") -> None:
     st.page_link(
         CONCEPT_PAGE, label=label, icon=":material/arrow_forward:", query_params={"concept": str(concept_id)}
     )
+
+
+def open_concept(now: Selection, concept_id: int, generator: str | None = None) -> None:
+    """Go to a concept's page, perhaps seen in another generator; for tables, whose rows are no links."""
+    to = {"concept": str(concept_id), "sae": now.sae, "form": now.form}
+    shown = generator or now.generator
+    st.switch_page(CONCEPT_PAGE, query_params={**to, **({"generator": shown} if shown else {})})
+
+
+def as_csv(table: pl.DataFrame) -> bytes:
+    """CSV in UTF-8; what is a list is joined by `; `."""
+    lists = [column for column, kind in table.schema.items() if isinstance(kind, pl.List)]
+    return table.with_columns(pl.col(lists).list.join("; ")).write_csv().encode()
+
+
+def as_parquet(table: pl.DataFrame) -> bytes:
+    """Parquet; lists stay lists."""
+    file = io.BytesIO()
+    table.write_parquet(file)
+    return file.getvalue()
+
+
+def export_buttons(table: pl.DataFrame, name: str) -> None:
+    """All rows of a table to take away, as CSV and as Parquet; made when they are asked for."""
+    kinds = {
+        "CSV": (as_csv, "text/csv"),
+        "Parquet": (as_parquet, "application/vnd.apache.parquet"),
+    }
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        for kind, (made, mime) in kinds.items():
+            st.download_button(
+                kind,
+                functools.partial(made, table),
+                f"{name}.{kind.lower()}",
+                mime,
+                key=f"{name}-{kind}",
+                on_click="ignore",
+                icon=":material/download:",
+                disabled=table.is_empty(),
+                help=f"All {table.height:,} rows as {kind}",
+            )
 
 
 # The lake in one look

@@ -1,9 +1,9 @@
 """What is chosen, and how it lives in the URL: every view is a link that can be shared.
 
 A link between pages carries `concept` alone: Streamlit keeps the bound parameters of the router by itself.
-Query parameters: `sae`, `generator` and `form` on every page, `concept` on the map and the concept page, `q`
-on the map, `opacity` on the concept page. A value that makes no sense is named in one line and the default
-is shown.
+Query parameters: `sae`, `generator` and `form` on every page; `concept` and `q` where a concept is chosen or
+searched for; the rest by the page that has the widget, under the widget's key. A value that makes no sense is
+named in one line and the default is shown.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,9 +39,9 @@ def choose_selection(lake: str) -> Selection | None:
     if not saes:
         return None
     with st.sidebar:
-        sae = _choose("SAE", saes, "sae")
+        sae = choose_one("SAE", saes, "sae")
         generators = queries.generators(lake, sae)
-        generator = _choose("Generator", generators, "generator") if generators else None
+        generator = choose_one("Generator", generators, "generator") if generators else None
         form = choose_form()
         st.caption(f"$\\delta = {theme.FORM_FORMULA[form]}$")
     chosen = Selection(lake, sae, generator, form, mode())
@@ -61,7 +61,7 @@ def mode() -> Mode:
 
 def choose_form() -> str:
     """The form of the energy difference."""
-    _note_if_unknown("form", "a form", lambda asked: asked in theme.FORMS)
+    note_if_unknown("form", "a form", lambda asked: asked in theme.FORMS)
     chosen = st.segmented_control(
         "Form of the energy difference",
         theme.FORMS,
@@ -77,7 +77,7 @@ def choose_form() -> str:
 def chosen_concept(frame: pl.DataFrame) -> int | None:
     """The concept in the URL, else the one last looked at in this session, else None."""
     ids = set(frame["concept_id"].to_list())
-    _note_if_unknown("concept", "concept", lambda asked: _number(asked) in ids)
+    note_if_unknown("concept", "concept", lambda asked: _number(asked) in ids)
     asked = _number(st.query_params.get("concept", ""))
     chosen = asked if asked in ids else st.session_state.get(_LAST)
     if chosen not in ids:
@@ -130,26 +130,74 @@ def choose_search() -> str:
 
 def choose_opacity() -> float:
     """How strongly heat maps cover their image, 0 to 1; in the URL in percent."""
-    _note_if_unknown(
+    note_if_unknown(
         "opacity", "an opacity of", lambda asked: (_number(asked) or 0) <= 100 and asked.isdigit()
     )
     percent = st.slider("Heat map opacity", 0, 100, 60, 5, format="%d%%", key="opacity", bind="query-params")
     return min(max(int(percent), 0), 100) / 100
 
 
-def _choose(label: str, options: Sequence[str], key: str) -> str:
-    """A select box bound to the query parameter `key`; the first option is the default."""
-    _note_if_unknown(key, label if label == "SAE" else label.lower(), lambda asked: asked in options)
+def choose_switch(label: str, options: Sequence[str], key: str) -> str:
+    """One of a few options side by side, in the URL; the default is the first."""
+    note_if_unknown(key, label.lower(), lambda asked: asked in options)
+    chosen = st.segmented_control(
+        label, options, default=options[0], key=key, bind="query-params", required=True
+    )
+    return chosen if chosen in options else options[0]
+
+
+def choose_many(label: str, options: Sequence[str], key: str, default: Sequence[str]) -> tuple[str, ...]:
+    """Any of a few options, in the URL; none means all."""
+    note_if_unknown(key, label.lower(), lambda asked: asked in options)
+    chosen = st.pills(
+        label, options, default=list(default), key=key, selection_mode="multi", bind="query-params"
+    )
+    return tuple(option for option in options if option in chosen)
+
+
+def choose_share(label: str, low: float, high: float, default: float, key: str, help_: str) -> float:
+    """A number on the 0 to 1 scale, in the URL."""
+    note_if_unknown(key, label.lower(), lambda asked: _between(asked, low, high))
+    value = st.slider(label, low, high, default, 0.01, key=key, bind="query-params", help=help_)
+    return min(max(float(value), low), high)
+
+
+def _between(text: str, low: float, high: float) -> bool:
+    try:
+        return low <= float(text) <= high
+    except ValueError:
+        return False
+
+
+def choose_one(label: str, options: Sequence[str], key: str) -> str:
+    """A select box in the URL; the first option is the default."""
+    note_if_unknown(key, label if label == "SAE" else label.lower(), lambda asked: asked in options)
     if st.session_state.get(key, options[0]) not in options:
         st.session_state[key] = options[0]
     chosen = st.selectbox(label, list(options), key=key, bind="query-params")
     return chosen if chosen in options else options[0]
 
 
-def _note_if_unknown(key: str, what: str, valid: Callable[[str], bool]) -> None:
-    asked = st.query_params.get(key)
-    if asked and not valid(asked):
-        shown = theme.plain(asked, 40)
+def choose_page(n_pages: int) -> int:
+    """The page of a long list, from 1, in the URL; nothing is drawn where there is only one."""
+    note_if_unknown("page", "page", lambda asked: 1 <= (number_of(asked) or 0) <= n_pages)
+    if n_pages < 2:
+        return 1
+    if not 1 <= st.session_state.get("page", 1) <= n_pages:
+        st.session_state["page"] = 1
+    return min(max(1, st.pagination(n_pages, key="page", bind="query-params")), n_pages)
+
+
+def number_of(text: str) -> int | None:
+    """The number that a query parameter names, None where it is none."""
+    return _number(text)
+
+
+def note_if_unknown(key: str, what: str, valid: Callable[[str], bool]) -> None:
+    """Say in one line that the link asks for something that is not here."""
+    unknown = [asked for asked in st.query_params.get_all(key) if asked and not valid(asked)]
+    if unknown:
+        shown = theme.plain(unknown[0], 40)
         st.info(
             f"The link asks for {what} {shown}, which is not here. Showing the default.",
             icon=":material/link_off:",

@@ -54,6 +54,9 @@ _GREYS = {
     },
 }
 
+# For shares and correlations, which take no side: the accent, from pale to full.
+ACCENT: dict[str, tuple[str, str]] = {"light": ("#efedf6", "#5b4a94"), "dark": ("#2b2937", "#b7a8f0")}
+
 LABEL_ORDER = ("suppressed", "uncertain", "aligned", "exaggerated")
 LABEL_BADGE: dict[str, tuple[Literal["blue", "gray", "orange"], str]] = {
     "suppressed": ("blue", ":material/south:"),
