@@ -327,11 +327,12 @@ TABLES: dict[str, Table] = {
                 "n_touched": I64,  # concepts of values of other families that the fault changes as well
                 "n_side": I64,  # of them found
                 "n_side_right": I64,  # of these with the sign of that change
-                "auroc": F64,  # of the rule's ranking of the one above the other
+                "auroc": F64,  # of the rule's ranking of the one above the other; null without one of them
             },
             key="seed family value direction rate n_pairs rule",
             partitions="",
             writers="benchmark",
+            nullable="auroc",
         ),
         _table(
             "top_images",

@@ -176,7 +176,7 @@ def rows_of(trials: pl.DataFrame) -> list[Row]:
         return wrong / max(wrong + right, 1)
 
     def ranking(frame: pl.DataFrame) -> float:
-        return float(np.nanmean(frame["auroc"].to_numpy()))
+        return float(frame["auroc"].drop_nulls().to_numpy().mean())
 
     def side_right(frame: pl.DataFrame) -> float:
         right, found = (int(frame[name].to_numpy().sum()) for name in ("n_side_right", "n_side"))

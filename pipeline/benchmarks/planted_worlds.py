@@ -239,8 +239,8 @@ def judge(
     return rows
 
 
-def _auroc(high: np.ndarray, low: np.ndarray) -> float:
+def _auroc(high: np.ndarray, low: np.ndarray) -> float | None:
     if not len(high) or not len(low):
-        return float("nan")
+        return None
     ranks = rankdata(np.concatenate([high, low]))[: len(high)]
     return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))

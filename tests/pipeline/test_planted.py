@@ -92,6 +92,8 @@ def test_a_trial_by_hand():
     whole = judge(evidence, truth, STAR, "suppressed", 100)[0]
     assert (whole["n_negative"], whole["n_touched"], whole["n_side"], whole["n_side_right"]) == (1, 2, 2, 1)
     assert not judge(evidence, truth, STAR, "exaggerated", 50)[0]["found"]
+    alone = Truth({STAR: star, RED: ~star}, {(STAR, "suppressed"): np.full(4, -0.5)})
+    assert judge(evidence, alone, STAR, "suppressed", 100)[0]["auroc"] is None  # no negative is left
 
 
 class _Red:
