@@ -1,9 +1,11 @@
 """Read-only questions about runs, answered as polars frames. A store that is not there has no runs."""
 
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 import polars as pl
 
@@ -17,6 +19,7 @@ _VERSIONS = pl.List(pl.Struct({"table": pl.String, "version": pl.Int64}))
 RUNS = pl.Schema(
     {
         "run_id": pl.String(),
+        "experiment_id": pl.String(),
         "parent_id": pl.String(),  # null for a run that is no child
         "name": pl.String(),
         "stage": pl.String(),
@@ -42,8 +45,8 @@ def runs(lake: str | Path, experiment: str = EXPERIMENT) -> pl.DataFrame:
     client = _client(location)
     # A moved lake keeps its older runs in an experiment with a longer name.
     found = client.search_experiments(filter_string=f"name LIKE '{experiment}%'")
-    quote = '"' if "'" in location.lake else "'"
-    mine = "" if location.folder else f"tags.lake = {quote}{location.lake}{quote}"
+    mark = '"' if "'" in location.lake else "'"
+    mine = "" if location.folder else f"tags.lake = {mark}{location.lake}{mark}"
     rows, token = [], None
     while found:
         page = client.search_runs([e.experiment_id for e in found], mine, max_results=1000, page_token=token)
@@ -86,6 +89,19 @@ def artifact_path(lake: str | Path, run_id: str, name: str) -> Path | None:
     return folder / name if folder else Path(_client(location).download_artifacts(run_id, name))
 
 
+def run_address(experiment_id: str, run_id: str) -> str | None:
+    """Return where MLflow's own pages show a run; None unless `MLFLOW_TRACKING_URI` is an http address.
+
+    A name and a password in that address are left out.
+    """
+    store = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if store.scheme not in ("http", "https") or not store.netloc:
+        return None
+    host = store.netloc.rpartition("@")[2]
+    where = f"experiments/{quote(experiment_id, safe='')}/runs/{quote(run_id, safe='')}"
+    return f"{store.scheme}://{host}{store.path.rstrip('/')}/#/{where}"
+
+
 @lru_cache(maxsize=4)
 def _client(location: Location) -> "MlflowClient":
     return open_client(location)
@@ -114,6 +130,7 @@ def _row(run) -> tuple:
     info, tags = run.info, run.data.tags
     return (
         info.run_id,
+        info.experiment_id,
         tags.get("mlflow.parentRunId"),
         info.run_name,
         tags.get("stage"),
