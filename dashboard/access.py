@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import ParamSpec, TypeVar, cast
 import polars as pl
 import streamlit as st
 
+from dashboard import pictures
 from tables import TableStore
 from tables.schemas import TABLES
 from tracking import queries as tracked
@@ -22,6 +24,7 @@ _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+FIGURE = 900  # pixels of the longer side of a run's figure
 VERSIONS_SECONDS = 2.0  # how long a look at the table versions is good for
 
 
@@ -89,6 +92,36 @@ def runs(lake: str) -> pl.DataFrame:
     except Exception as problem:  # the pages serve without their runs
         _LOG.warning("the runs of %s cannot be read: %s", lake, problem)
         return pl.DataFrame(schema=tracked.RUNS)
+
+
+def run_address(experiment_id: str, run_id: str) -> str | None:
+    """Where MLflow's own pages show a run; None unless its records are behind an http address."""
+    return tracked.run_address(experiment_id, run_id)
+
+
+def mlflow_command(lake: str) -> str | None:
+    """The command that opens MLflow's pages on records inside a local lake; None where they are elsewhere."""
+    if os.environ.get("MLFLOW_TRACKING_URI") or "://" in lake:
+        return None
+    records = shlex.quote(f"sqlite:///{lake}/mlflow/mlflow.db")
+    return f"mlflow server --backend-store-uri {records} --host 127.0.0.1 --port 5000 --workers 1"
+
+
+@st.cache_data(show_spinner=False, ttl=60.0, max_entries=16)
+def run_figures(lake: str, run_id: str, limit: int = 8) -> list[tuple[str, str]]:
+    """The first PNG figures that a run kept, each with the address of a smaller WebP file."""
+    found = []
+    try:
+        names = [name for name in tracked.artifacts(lake, run_id) if name.lower().endswith(".png")]
+        for name in names[:limit]:
+            file = tracked.artifact_path(lake, run_id, name)
+            picture = pictures.decode(file.read_bytes()) if file else None
+            if picture is not None:
+                picture.thumbnail((FIGURE, FIGURE))
+                found.append((name, pictures.address(pictures.webp(picture, 88))))
+    except Exception as problem:  # the page serves without figures
+        _LOG.warning("the figures of run %s cannot be read: %s", run_id, problem)
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,11 @@ PAGES = [
     st.Page("app_pages/overview.py", title="Overview", icon=":material/insights:", default=True),
     st.Page("app_pages/concept_map.py", title="Concept map", icon=":material/scatter_plot:"),
     st.Page("app_pages/concept.py", title="Concept", icon=":material/center_focus_strong:"),
+    st.Page("app_pages/blindspots.py", title="Blindspots", icon=":material/format_list_numbered:"),
+    st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
     st.Page("app_pages/cooccurrence.py", title="Co-occurrence", icon=":material/hub:"),
     st.Page("app_pages/images.py", title="Images", icon=":material/photo_library:"),
+    st.Page("app_pages/runs.py", title="Runs", icon=":material/history:"),
 ]
 
 st.set_page_config(page_title="Conceptual Blindspots", page_icon=pictures.icon(), layout="wide")

@@ -1,0 +1,123 @@
+"""What the ranked table and the comparison of generators ask of a lake; cached like `queries`."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from dashboard import queries
+from dashboard.access import by_version, runs, store
+from dashboard.rankings import Rule
+from tables.schemas import REAL
+
+
+def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
+    return store(lake).scan(table).filter(pl.col("sae") == sae)
+
+
+def compared(lake: str, sae: str, generators: Sequence[str]) -> pl.DataFrame:
+    """The energy differences of some generators, with what is known of each concept beside them.
+
+    `region_name` is unique to its region, null between the regions.
+    """
+    parts = [queries.differences(lake, sae, generator) for generator in generators]
+    known = queries.concepts(lake, sae).drop("group", strict=False)
+    rows = pl.concat(parts) if parts else queries.differences(lake, sae, "")
+    known = known.join(regions(lake, sae), on="region", how="left", maintain_order="left")
+    number = pl.col("region").cast(pl.String)
+    named = pl.coalesce(pl.concat_str("region_name", pl.lit(" · "), number), pl.lit("region ") + number)
+    known = known.with_columns(region_name=named)
+    return rows.join(known, on="concept_id", how="left", maintain_order="left")
+
+
+@by_version("regions")
+def regions(lake: str, sae: str) -> pl.DataFrame:
+    """The dense parts of the map: region, region_name (null where nothing tells it from the others)."""
+    return _of(lake, "regions", sae).select("region", pl.col("name").alias("region_name")).collect()
+
+
+@by_version("energy_differences")
+def _writer(lake: str, sae: str, generator: str) -> str | None:
+    mine = _of(lake, "energy_differences", sae).filter(pl.col("generator") == generator)
+    ids = mine.select("run_id").head(1).collect()["run_id"]
+    return ids[0] if len(ids) else None
+
+
+def rule_of(lake: str, sae: str, generator: str) -> Rule:
+    """The thresholds and the level that the stored labels were given with, from the run that wrote them.
+
+    The published ones where the run is not on record.
+    """
+    found = runs(lake).filter(pl.col("run_id") == (_writer(lake, sae, generator) or ""))
+    params = {each["key"]: each["value"] for each in found["params"][0]} if found.height else {}
+    try:
+        below, above = float(params["suppressed_below"]), float(params["exaggerated_above"])
+        rule = Rule(below, above, float(params["level"]))
+    except (KeyError, ValueError):
+        return Rule()
+    return rule if 0 <= below <= 0.5 <= above <= 1 and 0 < rule.level < 1 else Rule()
+
+
+@by_version("energy_differences")
+def labels(lake: str, sae: str) -> pl.DataFrame:
+    """The stored label of every concept in every generator: generator, concept_id, label."""
+    return _of(lake, "energy_differences", sae).select("generator", "concept_id", "label").collect()
+
+
+@by_version("agreements")
+def agreements(lake: str, sae: str) -> pl.DataFrame:
+    """How far every two generators agree: generator_a, generator_b, statistic, value, low, high."""
+    rows = _of(lake, "agreements", sae).sort("generator_a", "generator_b", "statistic")
+    return rows.drop("sae", "run_id").collect()
+
+
+@by_version("sae_agreements")
+def sae_agreements(lake: str, sae: str) -> pl.DataFrame:
+    """How far other SAEs agree with this one, whichever of the two was compared later.
+
+    Columns: other_sae, generator, n_matched, correlation, spearman, low, high, same_label.
+    """
+    rows = store(lake).scan("sae_agreements").drop("run_id")
+    mine = rows.filter(pl.col("sae") == sae).drop("sae")
+    theirs = rows.filter(pl.col("other_sae") == sae).drop("other_sae").rename({"sae": "other_sae"})
+    both = pl.concat([mine, theirs.select(mine.collect_schema().names())]).collect()
+    return both.unique(["other_sae", "generator"], keep="first", maintain_order=True).sort(
+        "generator", "other_sae"
+    )
+
+
+@by_version("top_images", "images")
+def row_images(lake: str, sae: str, generator: str, sides: Sequence[tuple[int, str]]) -> pl.DataFrame:
+    """The image that shows each concept best on the side named, and its twin of the same caption.
+
+    `sides` are concept ids, each with `real` or the generator. Columns: concept_id, pair_id, real_image_id,
+    gen_image_id (null where it was not drawn).
+    """
+    wanted = pl.DataFrame(sides, schema={"concept_id": pl.Int32, "source": pl.String}, orient="row")
+    best = (
+        _of(lake, "top_images", sae)
+        .filter(
+            pl.col("source").is_in([REAL, generator]),
+            pl.col("rank") == 0,
+            pl.col("concept_id").is_in(wanted["concept_id"].to_list()),
+        )
+        .select("concept_id", "source", "pair_id", "image_id", "twin_image_id")
+        .collect()
+        .join(wanted, on=["concept_id", "source"], how="semi")
+    )
+    drawn = (
+        store(lake)
+        .scan("images")
+        .filter(pl.col("source") == generator, pl.col("pair_id").is_in(best["pair_id"].unique().to_list()))
+        .select("pair_id", "image_id", "seed_index")
+        .sort("pair_id", "seed_index")
+        .collect()
+        .unique("pair_id", keep="first", maintain_order=True)
+        .select("pair_id", drawn="image_id")
+    )
+    is_real = pl.col("source") == REAL
+    return best.join(drawn, on="pair_id", how="left").select(
+        "concept_id",
+        "pair_id",
+        pl.when(is_real).then("image_id").otherwise("twin_image_id").alias("real_image_id"),
+        pl.when(is_real).then("drawn").otherwise("image_id").alias("gen_image_id"),
+    )
