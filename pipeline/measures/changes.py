@@ -16,7 +16,7 @@ def change(
     Square-and-add (Newcombe 1998; Zou and Donner 2008), which keeps lopsided intervals lopsided:
     `low = change - sqrt((after - after_low)^2 + (before_high - before)^2)`, and `high` with the other two
     ends. It takes the two for independent. Generators that share their real images are not, their estimates
-    move together; then the interval is too wide rather than too narrow. An end is NaN where one of its parts is.
+    move together; then the interval is too wide rather than too narrow. An end is NaN where a part of it is.
     """
     parts = (before, before_low, before_high, after, after_low, after_high)
     a, a_low, a_high, b, b_low, b_high = (np.asarray(part, dtype=np.float64) for part in parts)
