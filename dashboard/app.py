@@ -31,6 +31,7 @@ try:
     if not access.lake_exists(lake):
         components.no_lake(lake)
     elif selection.choose_selection(lake):
+        components.follow_row()
         page.run()
     else:
         components.partly_filled(lake)

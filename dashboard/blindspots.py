@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import charts, charts_compare, components, pictures, queries, queries_compare, rankings, theme
 from dashboard import selection as chosen
@@ -45,8 +46,8 @@ def threshold_chart(now: Selection, frame: pl.DataFrame, rule: Rule) -> None:
     )
 
 
-def choose_narrowing(frame: pl.DataFrame) -> tuple[Narrowing, str]:
-    """The filters, and what the rows are ranked by."""
+def choose_narrowing(frame: pl.DataFrame) -> tuple[Narrowing, str, DeltaGenerator]:
+    """The filters, what the rows are ranked by, and the free place beside the labels."""
     regions = sorted(frame["region_name"].drop_nulls().unique().to_list())
     search, region, least, order = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
     with search:
@@ -58,9 +59,11 @@ def choose_narrowing(frame: pl.DataFrame) -> tuple[Narrowing, str]:
     with order:
         words = {word: by for by, word in rankings.RANKS.items()}
         by = words[chosen.choose_one("Ranked by", list(words), "rank")]
-    labels = chosen.choose_many("Label", theme.LABEL_ORDER, "label", ("suppressed", "exaggerated"))
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    with left:
+        labels = chosen.choose_many("Label", theme.LABEL_ORDER, "label", ("suppressed", "exaggerated"))
     least_share = float(share.removesuffix("%")) / 100
-    return Narrowing(labels, None if area == EVERYWHERE else area, text, least_share), by
+    return Narrowing(labels, None if area == EVERYWHERE else area, text, least_share), by, right
 
 
 def counts(frame: pl.DataFrame) -> None:
@@ -87,22 +90,21 @@ def ranked_table(now: Selection, rows: pl.DataFrame, everyone: bool) -> None:
         page = _choose_page(n_pages)
     shown = rows.slice((page - 1) * ROWS, ROWS)
     with place:
-        event = st.dataframe(
+        key = f"ranking-{page}"
+        st.dataframe(
             _cells(now, shown),
-            key=f"ranking-{page}",
+            key=key,
             height="content",
             row_height=76,
             hide_index=True,
-            on_select="rerun",
+            on_select=components.opens_concept(
+                key, shown["concept_id"].to_list(), shown["generator"].to_list()
+            ),
             selection_mode="single-row",
             column_order=[name for name in COLUMNS if everyone or name != "generator"],
             alt="Ranked concepts with their images",
             column_config=_columns(now.form),
         )
-    picked = event["selection"]["rows"]
-    if picked and picked[0] < shown.height:
-        row = shown.row(picked[0], named=True)
-        components.open_concept(now, row["concept_id"], row["generator"])
 
 
 def _choose_page(n_pages: int) -> int:

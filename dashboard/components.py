@@ -6,6 +6,7 @@ Names and captions come from the web: they are shown with `st.text`, in data fra
 
 import functools
 import io
+from collections.abc import Callable, Sequence
 
 import polars as pl
 import streamlit as st
@@ -15,6 +16,7 @@ from dashboard.selection import Selection
 from tables.schemas import REAL, TABLES
 
 CONCEPT_PAGE = "app_pages/concept.py"
+_OPENED = "_opened"
 _CONFIG = "CONFIG is the configuration of the run: a TOML file, or the name of a preset such as demo."
 
 
@@ -125,11 +127,27 @@ def concept_link(concept_id: int, name: str | None, tail: str = "") -> None:
     )
 
 
-def open_concept(now: Selection, concept_id: int, generator: str | None = None) -> None:
-    """Go to a concept's page, perhaps seen in another generator; for tables, whose rows are no links."""
-    to = {"concept": str(concept_id), "sae": now.sae, "form": now.form}
-    shown = generator or now.generator
-    st.switch_page(CONCEPT_PAGE, query_params={**to, **({"generator": shown} if shown else {})})
+def opens_concept(key: str, ids: Sequence[int], generators: Sequence[str] = ()) -> Callable[[], None]:
+    """What a table does when a row is clicked: choose its concept, and its generator where rows differ in it.
+
+    `follow_row` then goes to the concept's page; rows of a table are no links.
+    """
+
+    def take() -> None:
+        rows = st.session_state[key].selection.rows
+        if rows and rows[0] < len(ids):
+            st.session_state[_OPENED] = ids[rows[0]]
+            if generators:
+                st.session_state["generator"] = generators[rows[0]]
+
+    return take
+
+
+def follow_row() -> None:
+    """Go to the concept whose row was clicked, if one was; before the page that has the table."""
+    concept_id = st.session_state.pop(_OPENED, None)
+    if concept_id is not None:
+        st.switch_page(CONCEPT_PAGE, query_params={"concept": str(concept_id)})
 
 
 def as_csv(table: pl.DataFrame) -> bytes:

@@ -199,12 +199,12 @@ def _change_table(now: Selection, two: tuple[str, str], rows: pl.DataFrame) -> N
         pl.col("words").list.head(5).list.join(", ").alias("evidence words"),
     )
     number = st.column_config.NumberColumn
-    event = st.dataframe(
+    st.dataframe(
         shown,
         key="changes",
         height=380 if shown.height > 9 else "content",
         hide_index=True,
-        on_select="rerun",
+        on_select=components.opens_concept("changes", shown["concept"].to_list()),
         selection_mode="single-row",
         alt="What changed between the two generators",
         column_config={
@@ -215,14 +215,6 @@ def _change_table(now: Selection, two: tuple[str, str], rows: pl.DataFrame) -> N
             "change": number(format="%+.2f"),
         },
     )
-    open_row(now, event, shown["concept"].to_list())
-
-
-def open_row(now: Selection, event: Any, ids: list[int]) -> None:
-    """Go to the concept whose row was clicked."""
-    rows = event["selection"]["rows"]
-    if rows and rows[0] < len(ids):
-        components.open_concept(now, ids[rows[0]])
 
 
 def _change_exports(now: Selection, two: tuple[str, str], rows: pl.DataFrame) -> None:
@@ -260,7 +252,7 @@ def shared_blindspots(now: Selection, names: list[str], frame: pl.DataFrame) -> 
 def _members_table(now: Selection, ids: list[int], frame: pl.DataFrame) -> None:
     rows = frame.filter(pl.col("concept_id").is_in(ids)).sort("prevalence", descending=True, nulls_last=True)
     names = [theme.concept_title(*each) for each in rows.select("concept_id", "name").iter_rows()]
-    event = st.dataframe(
+    st.dataframe(
         rows.select(
             pl.col("concept_id").alias("concept"),
             pl.Series("name", names, dtype=pl.String),
@@ -269,12 +261,11 @@ def _members_table(now: Selection, ids: list[int], frame: pl.DataFrame) -> None:
         key="members",
         height=260 if rows.height > 6 else "content",
         hide_index=True,
-        on_select="rerun",
+        on_select=components.opens_concept("members", rows["concept_id"].to_list()),
         selection_mode="single-row",
         alt="Concepts of this set",
         column_config={"in real images": st.column_config.NumberColumn(format="%.1f%%")},
     )
-    open_row(now, event, rows["concept_id"].to_list())
 
 
 def across_saes(now: Selection) -> None:

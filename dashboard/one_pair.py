@@ -109,7 +109,8 @@ def _pair_head(now: Selection, row: Mapping[str, Any], n_pairs: int) -> None:
 def _concept_rows(now: Selection, concepts: pl.DataFrame) -> None:
     titles = [theme.concept_title(*each) for each in concepts.select("concept_id", "name").iter_rows()]
     number = st.column_config.NumberColumn
-    event = st.dataframe(
+    key = f"pair-concepts-{st.query_params.get('pair', '')[:9]}"
+    st.dataframe(
         concepts.select(
             pl.col("concept_id").alias("concept"),
             pl.Series("name", titles, dtype=pl.String),
@@ -118,10 +119,10 @@ def _concept_rows(now: Selection, concepts: pl.DataFrame) -> None:
             (pl.col("generated") - pl.col("real")).alias("difference"),
             (100 * pl.col("share")).alias("part of the distance"),
         ),
-        key=f"pair-concepts-{st.query_params.get('pair', '')[:9]}",
+        key=key,
         height=380 if concepts.height > 9 else "content",
         hide_index=True,
-        on_select="rerun",
+        on_select=components.opens_concept(key, concepts["concept_id"].to_list()),
         selection_mode="single-row",
         alt="Both images concept by concept",
         column_config={
@@ -131,6 +132,3 @@ def _concept_rows(now: Selection, concepts: pl.DataFrame) -> None:
             "part of the distance": number(format="%+.2f%%"),
         },
     )
-    rows = event["selection"]["rows"]
-    if rows and rows[0] < concepts.height:
-        components.open_concept(now, concepts["concept_id"][rows[0]])

@@ -24,11 +24,10 @@ with chart:
     blindspots.threshold_chart(now, frame, rule)
     blindspots.counts(frame)
 
-narrowing, by = blindspots.choose_narrowing(frame)
+narrowing, by, beside = blindspots.choose_narrowing(frame)
 rows = rankings.ranked(rankings.narrowed(frame, narrowing), by)
-total, exports = st.columns([3, 2], vertical_alignment="center")
-total.text(f"{rows.height:,} of {frame.height:,} concepts. A click on a row opens its concept.")
-with exports:
+st.text(f"{rows.height:,} of {frame.height:,} concepts. A click on a row opens its concept.")
+with beside:
     components.export_buttons(rankings.export(rows, now.sae, now.form, rule), "blindspots")
 if rows.is_empty():
     blindspots.nothing_passes()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import polars as pl
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
@@ -14,7 +15,7 @@ from tests.dashboard.browser import settle
 if not browser.has_chromium():
     pytest.skip(f"browser tests: no {browser.CHROMIUM}, apt-get install chromium", allow_module_level=True)
 
-PATHS = ("/", "/concept_map?concept=3", "/concept?concept=2")
+PATHS = ("/", "/concept_map?concept=3", "/blindspots", "/compare?concept=3", "/runs", "/concept?concept=2")
 TIMEOUT = 90_000  # milliseconds; the machine may be busy
 
 
@@ -156,6 +157,55 @@ def test_every_view_of_cooccurrence_draws(watched: Watched):
         assert page.get_by_test_id("stException").count() == 0
         assert page.locator("[data-testid=stMain] img[src=x]").count() == 0
     assert page.get_by_test_id("stVegaLiteChart").count() == 2
+
+
+def test_blindspots_are_filtered_exported_and_followed(watched: Watched):
+    page = watched.page
+    watched.open("/blindspots?generator=tiny-suppressed&label=suppressed")
+    page.get_by_role("searchbox", name="Search").fill("red triangle")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 40 concepts")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    assert "q=red" in page.url
+    with page.expect_download() as started:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    exported = pl.read_csv(started.value.path())
+    assert exported.select("generator", "concept_id", "name", "label").rows() == [
+        ("tiny-suppressed", 0, "red triangle", "suppressed")
+    ]
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Parquet", exact=True).click()
+    assert pl.read_parquet(started.value.path())["words"].to_list() == [["red", "triangle"]]
+    table = page.get_by_test_id("stDataFrame").first.bounding_box()
+    page.mouse.click(table["x"] + 16, table["y"] + 36 + 38)  # the box of the first row, below the head
+    expect(page.locator("h1")).to_have_text("red triangle", timeout=TIMEOUT)
+    settle(page)
+    assert "concept=0" in page.url and "generator=tiny-suppressed" in page.url
+
+
+def test_two_generators_are_compared_and_a_concept_followed(watched: Watched):
+    page = watched.page
+    watched.open("/compare")
+    page.get_by_role("combobox", name="Generator").click()
+    page.get_by_role("option", name="tiny-suppressed").click()
+    expect(page.get_by_text("Across: tiny-suppressed")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    scatter = page.get_by_test_id("stVegaLiteChart").nth(1)
+    scatter.locator("path[aria-roledescription=circle]").last.click(force=True)
+    link = page.get_by_test_id("stPageLink").last.locator("a")
+    expect(link).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    concept = re.search(r"concept=(\d+)", page.url)
+    assert concept and "generator=tiny-suppressed" in page.url
+    link.click()
+    expect(page.get_by_text(f"Concept {concept[1]}.")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    assert f"concept={concept[1]}" in page.url and "generator=tiny-suppressed" in page.url
+
+
+def test_runs_without_records_name_their_command(watched: Watched):
+    watched.open("/runs")
+    expect(watched.page.get_by_text("python -m pipeline run CONFIG")).to_be_visible(timeout=TIMEOUT)
 
 
 def _on_screen(page: Page, box, address: str, concept: int) -> tuple[float, float]:
