@@ -190,38 +190,3 @@ def generator_dots(numbers: pl.DataFrame, form: str = "ratio", mode: Mode = "lig
         )
     )
     return alt.layer(centre, spans, dots).properties(height=84 + 38 * max(1, shown.height))
-
-
-def colour_scale(mode: Mode = "light") -> Figure:
-    """The diverging palette as a strip from 0 to 1: the legend of everything coloured by it."""
-    stops = np.linspace(0, 1, 33)
-    colours = [theme.hex_colour(rgb) for rgb in theme.diverging(stops, mode)]
-    gradient = alt.Gradient(
-        gradient="linear",
-        stops=[
-            alt.GradientStop(offset=float(at), color=colour)
-            for at, colour in zip(stops, colours, strict=True)
-        ],
-        x1=0,
-        x2=1,
-        y1=0,
-        y2=0,
-    )
-    axis = alt.Axis(
-        values=[0, 0.1, 0.5, 0.9, 1],
-        labelExpr="datum.value == 0 ? '0 suppressed' : datum.value == 1 ? 'exaggerated 1' :"
-        " datum.value == 0.5 ? '0.5 aligned' : ''",
-        labelBound=True,
-        labelFlush=True,
-        labelPadding=4,
-        domain=False,
-        grid=False,
-    )
-    strip = (
-        alt.Chart(pl.DataFrame({"left": [0.0], "right": [1.0]}))
-        .mark_rect(color=gradient, cornerRadius=3)
-        .encode(
-            x=alt.X("left:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False), axis=axis), x2="right:Q"
-        )
-    )
-    return alt.layer(strip).properties(height=48)

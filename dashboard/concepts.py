@@ -6,48 +6,11 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
-from streamlit import runtime
 
-from dashboard import charts, maps, queries, theme
+from dashboard import queries, theme
 from dashboard.components import concept_link, empty_table, label_badge
 from dashboard.selection import Selection, choose_concept, chosen_concept, go_to_concept
 from tables.schemas import REAL
-
-MAP_KEY = "map"
-
-
-def concept_table(frame: pl.DataFrame, form: str, key: str = "concepts") -> None:
-    """Concepts as a table; a click on a row chooses its concept."""
-    shown = frame.select(
-        pl.col("concept_id").alias("concept"),
-        pl.col("name").fill_null("–"),
-        pl.col("words").list.head(5).list.join(", ").alias("evidence words"),
-        pl.col("label").fill_null("–"),
-        pl.col(form).alias("difference"),
-        "energy_real",
-        "energy_gen",
-        (100 * pl.col("prevalence")).alias("prevalence"),
-    )
-    ids = shown["concept"].to_list()
-    st.dataframe(
-        shown,
-        key=key,
-        height=380 if shown.height > 9 else "content",
-        hide_index=True,
-        on_select=functools.partial(_take_row, key, ids),
-        selection_mode="single-row",
-        alt="Concepts with their energy differences",
-        column_config={
-            "difference": st.column_config.NumberColumn(f"difference ({form})", format="%.3f"),
-            "energy_real": st.column_config.NumberColumn("E real", format="%.4f"),
-            "energy_gen": st.column_config.NumberColumn(
-                "E gen", format="%.4f", help="Energy in generated images"
-            ),
-            "prevalence": st.column_config.NumberColumn(
-                "prevalence", format="%.1f%%", help="Share of real images"
-            ),
-        },
-    )
 
 
 def _take_row(key: str, ids: list[int]) -> None:
@@ -271,39 +234,3 @@ def cooccurrence_table(now: Selection, frame: pl.DataFrame, concept_id: int) -> 
         "the rarer concept's images that have both, apart from how often each is drawn. A click on a row "
         "opens its concept."
     )
-
-
-# The map
-
-
-def map_chart(now: Selection, frame: pl.DataFrame, chosen: int | None) -> None:
-    """The map with the chosen concept ringed; a click on a point chooses it."""
-    points = queries.map_points(now.lake, now.sae, now.generator, now.form, now.mode)
-    deck = maps.concept_map(_publish(points), maps.map_position(frame, chosen), now.mode)
-    st.pydeck_chart(
-        deck, height=maps.MAP_HEIGHT, key=MAP_KEY, on_select=_take_point, alt="Map of all concepts"
-    )
-
-
-def _take_point() -> None:
-    picked = st.session_state[MAP_KEY].selection.objects.get(maps.POINT_LAYER) or []
-    if picked and isinstance(picked[0].get("i"), int):
-        go_to_concept(picked[0]["i"])
-
-
-def _publish(points: bytes) -> str:
-    """An address under which this server hands out the points; the browser fetches it once per content."""
-    return runtime.get_instance().media_file_mgr.add(points, "application/json", "map-points")
-
-
-def colour_legend(now: Selection) -> None:
-    """The diverging palette and how many concepts carry each label."""
-    st.altair_chart(
-        charts.colour_scale(now.mode), width="stretch", alt="Colours from suppressed to exaggerated"
-    )
-    counts = queries.label_counts(now.lake, now.sae).filter(pl.col("generator") == (now.generator or ""))
-    by_label = dict(counts.select("label", "n").iter_rows())
-    with st.container(horizontal=True, gap="small"):
-        for label in theme.LABEL_ORDER:
-            colour, icon = theme.LABEL_BADGE[label]
-            st.badge(f"{theme.number(by_label.get(label, 0))} {label}", icon=icon, color=colour)

@@ -1,17 +1,23 @@
-"""The concept map as a pure function of a frame: points as compact JSON, and the figure around them."""
+"""The concept map as pure functions of frames: where every concept is, in which colour and size.
+
+`map_deck.py` draws it, `map_labels.py` says what is written on it.
+"""
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pydeck as pdk
 
 from dashboard import theme
 from dashboard.theme import Mode
 
 MAP_SIZE = 1000.0  # the map's coordinates run from 0 to this on both axes
-MAP_HEIGHT = 620  # pixels
-MAP_FIT = 490  # pixels that the whole map takes at first, at the narrowest width it is shown at
-POINT_LAYER, CHOSEN_LAYER = "concepts", "chosen"
+COLOURS = ("energy difference", "label", "prevalence", "q", "group", "region")
+SIZES = ("prevalence", "effect", "equal")
+SOLID, FAINT = 225, 70  # alpha of a point, and of one that has nothing to say
+SURE = 4.0  # q of 10 to the minus this, and below, has the fullest colour
+CROWD = 2000  # concepts that fit on the map at full size
+
+Bytes = npt.NDArray[np.uint8]
 
 
 def map_coordinates(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[theme.Floats, theme.Floats]:
@@ -27,108 +33,117 @@ def map_coordinates(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[theme.Floats, t
     )
 
 
-def map_position(concepts: pl.DataFrame, concept_id: int | None) -> tuple[float, float] | None:
-    """Where a concept is on the map; None where it has no position."""
-    placed = concepts.drop_nulls(["x", "y"])
-    ids = placed["concept_id"].to_list()
-    if concept_id not in ids:
-        return None
-    at = ids.index(concept_id)
-    x, y = map_coordinates(placed["x"].to_numpy(), placed["y"].to_numpy())
-    return float(x[at]), float(y[at])
+def placed(concepts: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a position, `x` and `y` in the map's coordinates with one decimal."""
+    rows = concepts.drop_nulls(["x", "y"])
+    x, y = map_coordinates(rows["x"].to_numpy(), rows["y"].to_numpy())
+    return rows.with_columns(x=pl.Series(np.round(x, 1)), y=pl.Series(np.round(y, 1)))
 
 
-def map_points(concepts: pl.DataFrame, form: str = "ratio", mode: Mode = "light") -> bytes:
-    """The map's points as compact JSON, one object per row of `concepts` in its order.
+def position(on_map: pl.DataFrame, concept_id: int | None) -> tuple[float, float] | None:
+    """Where a concept is, by the rows of `placed`; None where it has no position."""
+    at = -1 if concept_id is None else concept_id
+    found = on_map.filter(pl.col("concept_id") == at).select("x", "y")
+    return found.row(0) if found.height else None
 
-    `concepts` has concept_id, name, x, y, label, prevalence and the form's column; rows without a position
-    are left out. Keys: i id, n name, x, y, c colour with alpha, r radius in pixels, d difference, l label,
-    p prevalence. A concept that fired on neither side is faint.
+
+def points(on_map: pl.DataFrame, colour: str, size: str, form: str = "ratio", mode: Mode = "light") -> bytes:
+    """The points of a map as compact JSON, one object per row of `on_map` in its order.
+
+    `on_map` has concept_id, name, x, y, label, prevalence, q, group, region and the form's column. Keys: i
+    id, n name, x, y, c colour with alpha, r radius in pixels, d difference, l label, q, p prevalence.
     """
-    placed = concepts.drop_nulls(["x", "y"])
-    x, y = map_coordinates(placed["x"].to_numpy(), placed["y"].to_numpy())
-    values = placed[form].cast(pl.Float64).to_numpy()
-    alpha = np.where(np.isfinite(values), 225, 70)
-    colours = np.column_stack([theme.diverging(values, mode), alpha]).astype(int)
-    prevalence = placed["prevalence"].fill_null(0).to_numpy()
-    points = pl.DataFrame(
+    share = on_map["prevalence"].fill_null(0).to_numpy()
+    named = on_map.select("concept_id", "name").iter_rows()
+    rows = pl.DataFrame(
         {
-            "i": placed["concept_id"],
-            "n": [
-                theme.concept_title(concept, name)
-                for concept, name in zip(placed["concept_id"], placed["name"], strict=True)
-            ],
-            "x": np.round(x, 1),
-            "y": np.round(y, 1),
-            "c": colours.tolist(),
-            "r": np.round(3.2 + 7.5 * np.sqrt(np.clip(prevalence, 0, 1)), 1),
-            "d": [theme.delta(value) for value in values.tolist()],
-            "l": placed["label"].fill_null("not compared"),
-            "p": [theme.percent(share) for share in prevalence.tolist()],
+            "i": on_map["concept_id"],
+            "n": [theme.concept_title(concept, name) for concept, name in named],
+            "x": on_map["x"],
+            "y": on_map["y"],
+            "c": colours(on_map, colour, form, mode).tolist(),
+            "r": np.round(radii(on_map, size, form), 1),
+            "d": [theme.delta(value) for value in on_map[form].to_list()],
+            "l": on_map["label"].fill_null("not compared"),
+            "q": [theme.number(value, 2) for value in on_map["q"].to_list()],
+            "p": [theme.percent(value) for value in share.tolist()],
         },
-        schema_overrides={"c": pl.List(pl.Int32)},
+        schema_overrides={"c": pl.List(pl.Int32), "n": pl.String, "d": pl.String, "q": pl.String},
     )
-    return points.write_json().encode()
+    return rows.write_json().encode()
 
 
-def concept_map(
-    points: str | list[dict],
-    chosen: tuple[float, float] | None = None,
-    mode: Mode = "light",
-) -> pdk.Deck:
-    """The map: every concept a point, the chosen one (its map coordinates) ringed.
+def ghosts(on_map: pl.DataFrame) -> bytes:
+    """Where all concepts are, as compact JSON: what stays visible behind a narrowed map."""
+    return on_map.select("x", "y").write_json().encode()
 
-    `points` is the address of the JSON from `map_points`, or its rows. The colour goes by `getColor`, which
-    Streamlit leaves alone: with `getFillColor` a click would grey all other points. No basemap, no request.
+
+def colours(on_map: pl.DataFrame, by: str, form: str, mode: Mode) -> Bytes:
+    """Colours with alpha (n, 4) of concepts by one of COLOURS; faint where there is nothing to show."""
+    match by:
+        case "label":
+            told = theme.label_colours(mode)
+            names = on_map["label"].to_list()
+            rgb = np.array([theme.rgb(told.get(name or "", theme.ink(mode, "muted"))) for name in names])
+            known = on_map["label"].is_in(list(told)).fill_null(False).to_numpy()
+        case "prevalence":
+            share = on_map["prevalence"].cast(pl.Float64).to_numpy()
+            rgb, known = theme.shade(np.sqrt(np.clip(share, 0, 1)), mode), np.isfinite(share)
+        case "q":
+            q = on_map["q"].cast(pl.Float64).to_numpy()
+            sure = -np.log10(np.clip(q, 10**-SURE, 1)) / SURE
+            rgb, known = theme.shade(sure, mode), np.isfinite(q)
+        case "group" | "region":
+            rgb, known = _kinds(on_map[by], least=2 if by == "group" else 1, mode=mode)
+        case _:
+            values = on_map[form].cast(pl.Float64).to_numpy()
+            rgb, known = theme.diverging(values, mode), np.isfinite(values)
+    alpha = np.where(known, SOLID, FAINT)
+    return np.column_stack([rgb.reshape(-1, 3), alpha]).astype(np.uint8)
+
+
+def _kinds(values: pl.Series, least: int, mode: Mode) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+    """Colours of kinds, the largest first; kinds of fewer than `least` rows are faint."""
+    sizes = values.drop_nulls().value_counts(name="n").filter(pl.col("n") >= least)
+    order = sizes.sort(["n", values.name], descending=[True, False])[values.name]
+    place = {kind: at % len(theme.KINDS) for at, kind in enumerate(order)}
+    at = [place.get(kind, -1) for kind in values.to_list()]
+    palette = np.array([theme.rgb(colour) for colour in (*theme.KINDS, theme.ink(mode, "muted"))])
+    return palette[at].astype(np.uint8), np.array(at, dtype=np.int64) >= 0
+
+
+def radii(on_map: pl.DataFrame, by: str, form: str) -> theme.Floats:
+    """Radii in pixels by one of SIZES; a map of many concepts has smaller points."""
+    match by:
+        case "effect":
+            share = 2 * np.abs(on_map[form].cast(pl.Float64).to_numpy() - theme.ALIGNED)
+        case "equal":
+            share = np.full(on_map.height, 0.05)
+        case _:
+            share = on_map["prevalence"].cast(pl.Float64).to_numpy()
+    share = np.clip(np.nan_to_num(share), 0, 1)
+    return (3.2 + 7.5 * np.sqrt(share)) * np.clip(np.sqrt(CROWD / max(1, on_map.height)), 0.45, 1)
+
+
+def links(partners: pl.DataFrame, on_map: pl.DataFrame, concept_id: int, mode: Mode = "light") -> list[dict]:
+    """Lines from a concept to its partners: ends a and b, colour c, width w in pixels.
+
+    `partners` has partner, strength and side (0 to 1 for a diverging colour, null for the accent); the
+    strongest has the widest line. Partners without a position are left out.
     """
-    layers = [
-        pdk.Layer(
-            "ScatterplotLayer",
-            data=points,
-            id=POINT_LAYER,
-            get_position="[x, y]",
-            get_color="c",
-            get_radius="r",
-            radius_units="'pixels'",
-            stroked=False,
-            pickable=True,
-            auto_highlight=True,
-            highlight_color=[255, 255, 255, 110],
-        )
+    start = position(on_map, concept_id)
+    there = partners.join(on_map.select(pl.col("concept_id").alias("partner"), "x", "y"), on="partner")
+    most = max(there["strength"].to_list(), default=0.0)
+    if start is None or most <= 0:
+        return []
+    accent = theme.rgb(theme.ACCENT[mode][1])
+    sides = [accent if side is None else theme.diverging([side], mode)[0].tolist() for side in there["side"]]
+    return [
+        {
+            "a": list(start),
+            "b": [row["x"], row["y"]],
+            "c": [*side, 190],
+            "w": round(1 + 5 * row["strength"] / most, 1),
+        }
+        for row, side in zip(there.iter_rows(named=True), sides, strict=True)
     ]
-    if chosen is not None:
-        ring = tuple(int(theme.ink(mode)[at : at + 2], 16) for at in (1, 3, 5))
-        layers.append(
-            pdk.Layer(
-                "ScatterplotLayer",
-                data=[{"x": chosen[0], "y": chosen[1]}],
-                id=CHOSEN_LAYER,
-                get_position="[x, y]",
-                get_line_color=[*ring, 255],
-                get_radius=14,
-                radius_units="'pixels'",
-                line_width_units="'pixels'",
-                get_line_width=2.5,
-                filled=False,
-                stroked=True,
-                pickable=False,
-            )
-        )
-    zoom = float(np.log2(MAP_FIT / MAP_SIZE))
-    middle = MAP_SIZE / 2
-    return pdk.Deck(
-        layers=layers,
-        views=[pdk.View(type="OrthographicView", id="map", controller={"doubleClickZoom": False})],
-        initial_view_state={
-            "target": [middle, middle, 0],
-            "zoom": zoom,
-            "minZoom": zoom - 1,
-            "maxZoom": zoom + 6,
-        },
-        map_provider=None,
-        map_style=None,
-        tooltip={
-            "text": "{n}\nconcept {i}, {l}\nenergy difference {d}\nin {p} of real images",
-            "style": {"fontSize": "13px", "maxWidth": "280px", "borderRadius": "6px", "lineHeight": "1.45"},
-        },
-    )

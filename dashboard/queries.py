@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import polars as pl
 import streamlit as st
 
-from dashboard import access, maps, pictures
+from dashboard import access, pictures
 from dashboard.access import by_version, runs, store
-from dashboard.theme import Mode
 from pipeline.measures.energy import on_scale
 from tables.edits import named_concepts
 from tables.schemas import OK, REAL
@@ -90,12 +89,20 @@ def image_counts(lake: str) -> pl.DataFrame:
 # Concepts
 
 
-@by_version("concepts", "name_edits", "layout", "concept_stats", "energy_differences")
+@by_version("concepts", "name_edits", "layout", "regions", "concept_stats", "energy_differences")
 def concepts(lake: str, sae: str) -> pl.DataFrame:
-    """Every concept of an SAE by id: name (the user's first), words, neighbours, position, prevalence in the
-    real images."""
+    """Every concept of an SAE by id: name (the user's first), words, neighbours, position, region, prevalence
+    in the real images.
+
+    `region_title` is null where nothing tells a region from others; `region_name` is its own, null between
+    the regions.
+    """
     named = named_concepts(store(lake), sae).drop("sae", "run_id")
-    placed = _of(lake, "layout", sae).drop("sae", "run_id")
+    titles = _of(lake, "regions", sae).select("region", pl.col("name").alias("region_title"))
+    number = pl.col("region").cast(pl.String)
+    own = pl.coalesce(pl.concat_str("region_title", pl.lit(" · "), number), pl.lit("region ") + number)
+    placed = _of(lake, "layout", sae).drop("sae", "run_id").join(titles, on="region", how="left")
+    placed = placed.with_columns(region_name=own)
     real = _of(lake, "concept_stats", sae).filter(pl.col("source") == REAL).select("concept_id", "prevalence")
     compared = _of(lake, "energy_differences", sae).select("concept_id").unique()
     ids = pl.concat([frame.select("concept_id") for frame in (named, placed, real, compared)]).unique()
@@ -196,12 +203,6 @@ def caption_difference(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
     """One concept where captions mention it and where they do not, per generator; empty without a name."""
     rows = _of(lake, "caption_differences", sae).filter(pl.col("concept_id") == concept_id)
     return rows.drop("sae", "run_id", "concept_id").sort("generator").collect()
-
-
-@by_version("concepts", "name_edits", "layout", "concept_stats", "energy_differences")
-def map_points(lake: str, sae: str, generator: str | None, form: str, mode: Mode) -> bytes:
-    """The map's points as JSON (`maps.map_points`)."""
-    return maps.map_points(compared(lake, sae, generator), form, mode)
 
 
 def striking(frame: pl.DataFrame, form: str, side: str, n: int = 4) -> pl.DataFrame:

@@ -15,24 +15,11 @@ def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
 
 
 def compared(lake: str, sae: str, generators: Sequence[str]) -> pl.DataFrame:
-    """The energy differences of some generators, with what is known of each concept beside them.
-
-    `region_name` is unique to its region, null between the regions.
-    """
+    """The energy differences of some generators, with what is known of each concept beside them."""
     parts = [queries.differences(lake, sae, generator) for generator in generators]
     known = queries.concepts(lake, sae).drop("group", strict=False)
     rows = pl.concat(parts) if parts else queries.differences(lake, sae, "")
-    known = known.join(regions(lake, sae), on="region", how="left", maintain_order="left")
-    number = pl.col("region").cast(pl.String)
-    named = pl.coalesce(pl.concat_str("region_name", pl.lit(" · "), number), pl.lit("region ") + number)
-    known = known.with_columns(region_name=named)
     return rows.join(known, on="concept_id", how="left", maintain_order="left")
-
-
-@by_version("regions")
-def regions(lake: str, sae: str) -> pl.DataFrame:
-    """The dense parts of the map: region, region_name (null where nothing tells it from the others)."""
-    return _of(lake, "regions", sae).select("region", pl.col("name").alias("region_name")).collect()
 
 
 @by_version("energy_differences")

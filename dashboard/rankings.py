@@ -53,12 +53,13 @@ def _labels(frame: pl.DataFrame, rule: Rule, columns: Sequence[str]) -> pl.Serie
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Which rows are shown: labels (none: all), region name, search text, least prevalence (0 to 1)."""
+    """Which rows are shown: labels (none: all), region name, search text, least prevalence and largest q."""
 
     labels: tuple[str, ...] = ()
     region: str | None = None
     text: str = ""
-    least: float = 0.0
+    least: float = 0.0  # 0 to 1
+    level: float | None = None  # 0 to 1; rows without a q do not pass
 
 
 def prevalence() -> pl.Expr:
@@ -68,7 +69,9 @@ def prevalence() -> pl.Expr:
 
 def narrowed(frame: pl.DataFrame, narrowing: Narrowing) -> pl.DataFrame:
     """The rows that pass; text is looked for in names, caption words and ids, literally and in any case."""
-    shown = frame.filter(prevalence() >= narrowing.least)
+    shown = frame.filter(prevalence() >= narrowing.least) if narrowing.least > 0 else frame
+    if narrowing.level is not None:
+        shown = shown.filter(pl.col("q") <= narrowing.level)
     if narrowing.labels:
         shown = shown.filter(pl.col("label").is_in(list(narrowing.labels)))
     if narrowing.region is not None:

@@ -54,6 +54,14 @@ _GREYS = {
     },
 }
 
+# Shares and degrees of certainty take no side: pale to full, in the accent's hue.
+_SHADE = {
+    "light": ((0.91, 0.02, 290), (0.42, 0.14, 290)),
+    "dark": ((0.36, 0.025, 290), (0.88, 0.09, 290)),
+}
+# Kinds without an order (Tol 2021, "bright"): apart for the common forms of colour blindness, in both themes.
+KINDS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+
 # For shares and correlations, which take no side: the accent, from pale to full.
 ACCENT: dict[str, tuple[str, str]] = {"light": ("#efedf6", "#5b4a94"), "dark": ("#2b2937", "#b7a8f0")}
 
@@ -119,6 +127,7 @@ _DIVERGING_RAMP = {
     for mode, stops in _DIVERGING.items()
 }
 _HEAT_RAMP = _ramp(_HEAT, 256)
+_SHADE_RAMP = {mode: _ramp(stops, 256) for mode, stops in _SHADE.items()}
 
 
 def diverging(values: npt.ArrayLike, mode: Mode = "light") -> Bytes:
@@ -134,6 +143,17 @@ def heat(values: npt.ArrayLike) -> Bytes:
     """Colours (..., 3) of values in [0, 1], evenly rising in lightness from dark violet to pale yellow."""
     clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=1.0, neginf=0.0)
     return _HEAT_RAMP[np.rint(np.clip(clean, 0, 1) * 255).astype(int)]
+
+
+def shade(values: npt.ArrayLike, mode: Mode = "light") -> Bytes:
+    """Colours (n, 3) of shares (n,) in [0, 1]: 0 pale, 1 full; NaN is pale, values outside are clipped."""
+    clean = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=1.0, neginf=0.0)
+    return _SHADE_RAMP[mode][np.rint(np.clip(clean, 0, 1) * 255).astype(int)]
+
+
+def rgb(hex_: str) -> tuple[int, int, int]:
+    """The three 8-bit channels of `#rrggbb`."""
+    return int(hex_[1:3], 16), int(hex_[3:5], 16), int(hex_[5:7], 16)
 
 
 def hex_colour(rgb: Sequence[int] | Bytes) -> str:
@@ -204,8 +224,10 @@ def concept_title(concept_id: int, name: str | None) -> str:
 
 def one_line(text: str, limit: int = 90) -> str:
     """Foreign text made fit for one line: no control characters, no direction overrides, not too long."""
-    kept = "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in str(text))
-    kept = "".join(char for char in kept if char not in _DIRECTION and unicodedata.category(char) != "Cs")
+    kept = str(text)
+    if not (kept.isascii() and kept.isprintable()):  # nearly all names are, and there are thousands
+        kept = "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in kept)
+        kept = "".join(char for char in kept if char not in _DIRECTION and unicodedata.category(char) != "Cs")
     kept = " ".join(kept.split())
     return kept if len(kept) <= limit else kept[: limit - 1].rstrip() + "…"
 

@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, components, concepts, queries, selection
+from dashboard import cards, components, concepts, map_parts, queries, rankings, selection
 
 now = selection.current()
 
@@ -13,27 +13,25 @@ if frame["x"].null_count() == frame.height:
     components.empty_table("layout", now.lake)
     st.stop()
 
-left, right = st.columns([5, 2], gap="medium")
+look, beside = map_parts.choose_look(now)
+narrowing = map_parts.choose_narrowing(frame)
+left, right, card = map_parts.places(beside)
+shown = rankings.narrowed(frame, narrowing)
 with right:
-    text = selection.choose_search()
     chosen = selection.chosen_concept(frame)
     selection.choose_concept(frame, chosen)
+    links = map_parts.choose_links(now, chosen)
 with left.container(border=True):
-    concepts.map_chart(now, frame, chosen)
-    concepts.colour_legend(now)
-
-hits = queries.search(frame, text)
-picked = frame.head(0) if chosen is None else frame.filter(pl.col("concept_id") == chosen)
-with right:
-    if text:
-        concepts.search_hits(hits)
-    if picked.height:
-        cards.concept_summary(now, picked.row(0, named=True))
-    elif not text:
+    map_parts.map_chart(now, look, narrowing, beside, chosen, links)
+    map_parts.legend(now, look[0], frame, shown)
+with card:
+    if narrowing.text:
+        concepts.search_hits(queries.search(shown, narrowing.text))
+    if chosen is not None:
+        cards.concept_summary(now, frame.row(by_predicate=pl.col("concept_id") == chosen, named=True))
+    elif not narrowing.text:
         st.caption("Click a point, search, or choose a row of the table to see a concept here.")
 
-shown = hits if text else frame
-st.header("Concepts", anchor=False)
-st.caption(f"{shown.height:,} of {frame.height:,} concepts. A click on a row chooses its concept.")
-concepts.concept_table(shown, now.form)
+map_parts.reading(now)
+map_parts.selection_table(now, shown)
 components.reading(now.form)

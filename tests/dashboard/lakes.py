@@ -97,6 +97,8 @@ def full_lake(folder: Path) -> str:
     _write(lake, "agreements", _agreements(), "compare")
     _write(lake, "concepts", _concepts(), "name")
     _write(lake, "layout", _layout(rng), "layout")
+    _write(lake, "regions", _regions(), "layout")
+    _write(lake, "map_clusters", _map_clusters(), "layout")
     return str(folder)
 
 
@@ -499,4 +501,33 @@ def _layout(rng: np.random.Generator) -> pl.DataFrame:
             "y": spots[:, 1],
             "region": np.arange(N_CONCEPTS, dtype=np.int32) % 4,
         }
+    )
+
+
+REGIONS = ("red, triangle", "<b>dots</b> 🦜", None, "مثلث")
+
+
+def _regions() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "sae": SAE,
+            "region": pl.Series(range(4), dtype=pl.Int32),
+            "name": REGIONS,
+            "words": [name.split(", ") if name else [] for name in REGIONS],
+            "n_concepts": N_CONCEPTS // 4,
+            "x": pl.Series([0.0] * 4, dtype=pl.Float32),
+            "y": pl.Series([0.0] * 4, dtype=pl.Float32),
+        }
+    ).with_columns(pl.col("n_concepts").cast(pl.Int64))
+
+
+def _map_clusters() -> pl.DataFrame:
+    found = {"n_concepts": 8, "agreement": 0.5, "shuffled": 0.2, "low": 0.1, "high": 0.3, "p": 0.001}
+    return pl.DataFrame(
+        [
+            {"sae": SAE, "generator": generator, "space": space, "kind": kind, **found, "n_shuffles": 1000}
+            for generator in GENERATORS
+            for space in ("map", "atoms")
+            for kind in ("suppressed", "exaggerated", "less")
+        ]
     )

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
-from dashboard import maps
+from dashboard import map_deck, maps
 from tests.dashboard import browser, lakes
 from tests.dashboard.browser import settle
 
@@ -106,23 +106,45 @@ def test_the_most_suppressed_concept_is_one_click_away(watched: Watched):
     assert page.locator("[data-testid=stMain] img").count() > 4
 
 
-def test_a_click_on_a_point_chooses_its_concept(watched: Watched):
+@pytest.mark.parametrize("beside", ["", "&beside=tiny-suppressed"])
+def test_a_click_on_a_point_chooses_its_concept(watched: Watched, beside: str):
     page = watched.page
     # Picking on software GL takes longer than a click may last: a slow clock keeps the click a click.
     page.add_init_script(
         "const now = Date.now; const start = now(); Date.now = () => start + (now() - start) / 10;"
     )
-    watched.open("/concept_map?concept=3")
+    watched.open(f"/concept_map?concept=3{beside}")
     page.wait_for_timeout(3000)  # the points are painted after they arrive
     page.get_by_label("Concept", exact=True).fill("")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Click a point, search")).to_be_visible(timeout=TIMEOUT)
-    box = page.get_by_test_id("stDeckGlJsonChart").bounding_box()
-    x, y = _on_screen(page, box, watched.address, concept=3)
-    page.mouse.move(x, y)
-    page.mouse.click(x, y)
-    expect(page.get_by_label("Concept", exact=True)).to_have_value("3", timeout=TIMEOUT)
-    assert "concept=3" in page.url
+    settle(page)
+    for concept in (3, 11):
+        x, y = _on_screen(page, concept, n_maps=2 if beside else 1)
+        page.mouse.move(x, y)
+        page.mouse.click(x, y)
+        expect(page.get_by_label("Concept", exact=True)).to_have_value(str(concept), timeout=TIMEOUT)
+        assert f"concept={concept}" in page.url
+        settle(page)
+
+
+def test_a_narrowed_map_is_exported(watched: Watched):
+    page = watched.page
+    watched.open("/concept_map?generator=tiny-suppressed")
+    page.get_by_role("button", name="suppressed", exact=True).click()
+    expect(page.get_by_text(re.compile(r"^\d+ of 40 concepts$"))).to_be_visible(timeout=TIMEOUT)
+    page.get_by_role("searchbox", name="Search").fill("red triangle")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 40 concepts")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    assert "label=suppressed" in page.url and "q=red" in page.url
+    for kind, read in (("CSV", pl.read_csv), ("Parquet", pl.read_parquet)):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=kind, exact=True).click()
+        rows = read(started.value.path())
+        assert rows.select("generator", "concept_id", "name", "label").rows() == [
+            ("tiny-suppressed", 0, "red triangle", "suppressed")
+        ]
 
 
 def test_from_a_caption_to_its_pair_concept_by_concept(watched: Watched):
@@ -208,13 +230,19 @@ def test_runs_without_records_name_their_command(watched: Watched):
     expect(watched.page.get_by_text("python -m pipeline run CONFIG")).to_be_visible(timeout=TIMEOUT)
 
 
-def _on_screen(page: Page, box, address: str, concept: int) -> tuple[float, float]:
-    """Where a point of the map is on the screen, from the points the browser has fetched."""
+def _on_screen(page: Page, concept: int, n_maps: int) -> tuple[float, float]:
+    """Where a point of the last map is on the screen, from the points that the browser has fetched."""
     urls = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
-    points = page.evaluate(
-        "(url) => fetch(url).then((answer) => answer.json())", next(u for u in urls if ".json" in u)
+    files = page.evaluate(
+        "(urls) => Promise.all(urls.map((url) => fetch(url).then((answer) => answer.json())))",
+        [url for url in urls if ".json" in url],
     )
+    points = next(file for file in files if file and "i" in file[0])  # of all maps in the same places
     point = next(point for point in points if point["i"] == concept)
-    scale = maps.MAP_FIT / maps.MAP_SIZE
-    middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    box = page.get_by_test_id("stDeckGlJsonChart").bounding_box()
+    assert box is not None
+    fit = map_deck.MAP_FIT if n_maps == 1 else map_deck.MAP_FIT_BESIDE
+    scale = fit / maps.MAP_SIZE
+    middle_x = box["x"] + box["width"] * (n_maps - 0.5) / n_maps
+    middle_y = box["y"] + box["height"] / 2
     return middle_x + (point["x"] - 500) * scale, middle_y + (point["y"] - 500) * scale

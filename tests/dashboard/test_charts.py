@@ -1,7 +1,6 @@
 """Figures and pictures as pure functions, against hand-worked values."""
 
 import io
-import json
 import math
 
 import numpy as np
@@ -9,20 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from dashboard import charts, maps, pictures, theme
-
-
-def _concepts(**columns) -> pl.DataFrame:
-    base = {
-        "concept_id": [4, 7, 9],
-        "name": ["wood", None, "<b>x</b>"],
-        "x": [0.0, 10.0, 5.0],
-        "y": [0.0, 5.0, 2.5],
-        "label": ["suppressed", "aligned", None],
-        "prevalence": [0.25, 1.0, None],
-        "ratio": [0.0, 0.5, None],
-    }
-    return pl.DataFrame({**base, **columns}, strict=False)
+from dashboard import charts, pictures, theme
 
 
 def test_histogram_counts_by_hand():
@@ -58,7 +44,6 @@ def test_figures_of_no_rows_still_draw(mode):
     charts.label_bars(empty, mode).to_dict()
     charts.difference_histogram([], "ratio", mode).to_dict()
     charts.generator_dots(numbers, "ratio", mode).to_dict()
-    charts.colour_scale(mode).to_dict()
 
 
 def test_an_interval_is_drawn_only_for_the_form_it_speaks_of():
@@ -81,46 +66,6 @@ def test_an_interval_is_drawn_only_for_the_form_it_speaks_of():
 
     assert interval_rows("ratio") == 1
     assert interval_rows("absolute") == 0
-
-
-def test_map_coordinates_keep_the_shape_and_are_centred():
-    x, y = maps.map_coordinates([0.0, 10.0], [0.0, 5.0])
-    assert x.tolist() == [0.0, 1000.0]
-    assert y.tolist() == [250.0, 750.0]
-    assert maps.map_coordinates([3.0], [4.0])[0].tolist() == [500.0]
-
-
-def test_map_points_by_hand():
-    points = json.loads(maps.map_points(_concepts(), "ratio"))
-    assert [point["i"] for point in points] == [4, 7, 9]
-    assert [point["n"] for point in points] == ["wood", "concept 7", "<b>x</b>"]
-    low, neutral = theme.diverging([0.0, 0.5]).astype(int).tolist()
-    assert points[0]["c"] == [*low, 225]
-    assert points[1]["c"] == [*neutral, 225]
-    assert points[2]["c"] == [*neutral, 70]  # it fired on neither side
-    assert [point["r"] for point in points] == [7.0, 10.7, 3.2]  # 3.2 + 7.5 sqrt(prevalence), 6.95 rounds
-    assert [point["d"] for point in points] == ["0.00", "0.50", "–"]
-    assert points[2]["l"] == "not compared"
-
-
-def test_concepts_without_a_position_are_left_out_and_the_chosen_one_is_found():
-    frame = _concepts(x=[0.0, None, 5.0])
-    assert [point["i"] for point in json.loads(maps.map_points(frame, "ratio"))] == [4, 9]
-    assert maps.map_position(_concepts(), 7) == (1000.0, 750.0)
-    assert maps.map_position(frame, 7) is None
-    assert maps.map_position(frame, None) is None
-
-
-def test_the_map_asks_nobody_for_tiles_and_rings_the_chosen_concept():
-    spec = json.loads(maps.concept_map("/media/points.json", (10.0, 20.0)).to_json())
-    assert "mapProvider" not in spec or spec["mapProvider"] is None
-    assert [layer["id"] for layer in spec["layers"]] == [maps.POINT_LAYER, maps.CHOSEN_LAYER]
-    assert spec["layers"][0]["data"] == "/media/points.json"
-    assert spec["layers"][1]["data"] == [{"x": 10.0, "y": 20.0}]
-    assert spec["views"][0]["controller"] == {"doubleClickZoom": False}
-    assert len(json.dumps(spec)) < 4000
-    alone = json.loads(maps.concept_map("/media/points.json").to_json())
-    assert len(alone["layers"]) == 1
 
 
 def _picture(width: int = 8, height: int = 8) -> Image.Image:

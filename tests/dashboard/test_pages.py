@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tables import TableStore
+from tables import REAL, TableStore
 from tests.dashboard import lakes
 
 PAGES = ("overview", "concept_map", "concept", "images", "cooccurrence")
@@ -137,9 +137,53 @@ def test_search_lists_hits_and_narrows_the_table(open_page, full_lake):
 
 def test_the_map_rings_the_chosen_concept_and_stays_small(open_page, full_lake):
     app = open_page(full_lake, "concept_map", concept="3")
-    spec = app.get("deck_gl_json_chart")[0].proto.json
-    assert [layer["id"] for layer in json.loads(spec)["layers"]] == ["concepts", "chosen"]
-    assert len(spec) < 4000
+    assert _layers(app) == ["concepts", "chosen", "labels"]
+    assert len(app.get("deck_gl_json_chart")[0].proto.json) < 4000
+
+
+def _layers(app: AppTest) -> list[str]:
+    assert not app.exception
+    return [layer["id"] for layer in json.loads(app.get("deck_gl_json_chart")[0].proto.json)["layers"]]
+
+
+def test_two_generators_share_the_map_page(open_page, full_lake):
+    app = open_page(
+        full_lake, "concept_map", concept="3", beside="tiny-suppressed", colour="label", size="effect"
+    )
+    left = ["concepts", "chosen", "labels"]
+    assert _layers(app) == [*left, *(f"{layer}-beside" for layer in left)]
+    assert [text.value for text in app.markdown[:2]] == ["**tiny\\-sd**", "**tiny\\-suppressed**"]
+
+
+def test_a_narrowed_map_counts_what_it_shows(open_page, full_lake):
+    differences = TableStore(full_lake).scan("energy_differences").collect()
+    mine = differences.filter(pl.col("generator") == "tiny-sd")
+    wanted = mine.filter(pl.col("label") == "suppressed")
+    app = open_page(full_lake, "concept_map", label="suppressed")
+    assert _layers(app) == ["ghosts", "concepts", "labels"]
+    assert f"{wanted.height} of 40 concepts" in _texts(app)
+    assert any(f"{wanted.height} of {wanted.height} suppressed" in badge.value for badge in app.markdown)
+    table = app.dataframe[0].value
+    assert sorted(table["concept"]) == wanted["concept_id"].to_list()
+    distance = (table["difference"] - 0.5).abs().to_list()
+    assert distance == sorted(distance, reverse=True)
+    sure = open_page(full_lake, "concept_map", most="0.01", least="50%", region="region 2")
+    n = mine.filter(
+        pl.col("q") <= 0.01,
+        pl.max_horizontal("n_fired_real", "n_fired_gen") / pl.col("n_pairs") >= 0.5,
+        pl.col("concept_id") % 4 == 2,
+    ).height
+    assert f"{n} of 40 concepts" in _texts(sure)
+
+
+def test_links_of_a_concept_are_drawn_to_its_partners(open_page, full_lake):
+    app = open_page(full_lake, "concept_map", concept="2", links="together in real images")
+    assert _layers(app) == ["links", "concepts", "chosen", "labels"]
+    spec = json.loads(app.get("deck_gl_json_chart")[0].proto.json)
+    pairs = TableStore(full_lake).scan("cooccurrences").filter(pl.col("source") == REAL).collect()
+    n = pairs.filter((pl.col("concept_a") == 2) | (pl.col("concept_b") == 2)).height
+    assert len(spec["layers"][0]["data"]) == min(n, 20) > 0
+    assert not open_page(full_lake, "concept_map", concept="2", links="changed by the generator").exception
 
 
 def test_foreign_text_is_never_read_as_markdown(open_page, full_lake):

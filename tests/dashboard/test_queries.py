@@ -1,9 +1,12 @@
 """What the pages ask of a lake."""
 
+import json
+
 import polars as pl
 import pytest
 
-from dashboard import access, queries
+from dashboard import access, queries, queries_map
+from dashboard.rankings import Narrowing
 from tables import REAL, TableStore, image_id
 from tables.edits import rename
 from tests.dashboard import lakes
@@ -118,9 +121,24 @@ def test_a_name_that_a_user_gives_is_shown_at_once(tmp_path, monkeypatch):
     assert name() == "stripes"
     rename(TableStore(lake), SAE, 1, "zebra")
     assert name() == "zebra"
-    assert b"zebra" in queries.map_points(lake, SAE, GENERATOR, "ratio", "light")
+    assert b"zebra" in _points(lake, SAE, GENERATOR)
     rename(TableStore(lake), SAE, 1, "")
     assert name() == "stripes"
+
+
+def _points(lake: str, sae: str, generator: str | None, narrowing: Narrowing | None = None) -> bytes:
+    look = ("label", "equal")
+    return queries_map.points(
+        lake, sae, generator, "ratio", "light", look, narrowing or Narrowing(), generator
+    )
+
+
+def test_a_narrowed_map_has_the_concepts_that_pass(full_lake):
+    frame = queries.differences(full_lake, SAE, GENERATOR)
+    wanted = frame.filter(pl.col("label") == "suppressed")["concept_id"].to_list()
+    points = json.loads(_points(full_lake, SAE, GENERATOR, Narrowing(labels=("suppressed",))))
+    assert [point["i"] for point in points] == wanted
+    assert len(json.loads(queries_map.ghosts(full_lake, SAE))) == lakes.N_CONCEPTS
 
 
 def test_an_empty_lake_answers_with_nothing(empty_lake):
@@ -129,7 +147,9 @@ def test_an_empty_lake_answers_with_nothing(empty_lake):
     assert queries.concept_numbers(empty_lake, "x", 0).is_empty()
     assert queries.top_images(empty_lake, "x", REAL, 0, "y").is_empty()
     assert queries.thumbnails(empty_lake, REAL, [1]) == {}
-    assert queries.map_points(empty_lake, "x", None, "ratio", "light") == b"[]"
+    assert _points(empty_lake, "x", None) == b"[]"
+    assert queries_map.labels(empty_lake, "x") == queries_map.ghosts(empty_lake, "x") == b"[]"
+    assert queries_map.clusters(empty_lake, "x", "y").is_empty()
     assert access.runs(empty_lake).is_empty()
     assert access.last_written(empty_lake) is None
 
