@@ -1,6 +1,7 @@
 """Delta Lake as the store needs it: finding, opening and making a table, and reading its log."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from tables.schemas import Table
 FILE_BYTES = 100 * 2**20
 # deltalake or polars cannot read a table back from a local path with one of these characters.
 _BAD_IN_PATH = re.compile(r"[=%\[\]\\^|]")
+_COMMIT = re.compile(r"\d{20}\.json")
 # Commits that move rows between files, or nothing at all.
 _ROWS_UNCHANGED = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END"}
 
@@ -115,6 +117,15 @@ def create_table(at: str, contract: Table, options: dict[str, str] | None) -> De
         reason = first_line(failure) if failure else "it vanished while it was made"
         raise TableError(f"cannot create table {contract.name} at {at}: {reason}.") from failure
     return table
+
+
+def newest_commit(folder: Path) -> int | None:
+    """Return the version of a local table by the names in its log, or None where there is no table."""
+    try:
+        names = os.listdir(folder / "_delta_log")
+    except OSError:  # what is wrong there is said when the table is opened
+        return None
+    return max((int(name[:20]) for name in names if _COMMIT.fullmatch(name)), default=None)
 
 
 def last_shard(table: DeltaTable, where: Mapping[str, str | int]) -> str | None:

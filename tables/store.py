@@ -8,9 +8,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from tables.checks import check_where, checked, predicate
@@ -22,6 +23,7 @@ from tables.delta import (
     first_line,
     last_shard,
     locate,
+    newest_commit,
     open_table,
 )
 from tables.errors import TableError
@@ -33,6 +35,11 @@ _COMMIT_RETRIES = 200
 _CONFLICT_RETRIES = 20
 # The column that readers look rows up by, where ordering the files by it pays.
 _ORDER = {"energies": "concept_id"}
+# Rows that are read at once where rows are wide and a few of them are asked for: a concept's heat maps, the
+# codes of some pairs. With the default of a million, all of a file is unpacked for one row.
+_GROUPS = {
+    name: WriterProperties(max_row_group_size=n) for name, n in {"top_images": 1024, "codes": 64}.items()
+}
 
 _STATUS = {
     "table": pl.String(),
@@ -170,8 +177,8 @@ class TableStore:
         return None if table is None else table.version()
 
     def versions(self) -> dict[str, int]:
-        """Return the newest version of every table that is there."""
-        found = {name: self.version(name) for name in TABLES}
+        """Return the newest version of every table that is there; local ones are not opened for it."""
+        found = {name: self._newest(name) for name in TABLES}
         return {name: version for name, version in found.items() if version is not None}
 
     def compact(self, name: str) -> bool:
@@ -187,10 +194,11 @@ class TableStore:
         commit = CommitProperties(max_commit_retries=_COMMIT_RETRIES)
         for values in crowded:
             filters = [(column, "=", value) for column, value in values.items()]
+            how: dict[str, Any] = {"commit_properties": commit, "writer_properties": _GROUPS.get(name)}
             if name in _ORDER:
-                table.optimize.z_order([_ORDER[name]], filters, FILE_BYTES, commit_properties=commit)
+                table.optimize.z_order([_ORDER[name]], filters, FILE_BYTES, **how)
             else:
-                table.optimize.compact(filters, FILE_BYTES, commit_properties=commit)
+                table.optimize.compact(filters, FILE_BYTES, **how)
         return True
 
     def status(self) -> pl.DataFrame:
@@ -215,6 +223,9 @@ class TableStore:
             return
         with writer_lock(self._local):
             yield
+
+    def _newest(self, name: str) -> int | None:
+        return newest_commit(self._local / "tables" / name) if self._local else self.version(name)
 
     def _at(self, name: str) -> str:
         return f"{self.uri}/tables/{_table(name).name}"
@@ -250,12 +261,11 @@ class TableStore:
                 custom_metadata=note,
             )
             try:
+                how: dict[str, Any] = {"commit_properties": commit, "writer_properties": _GROUPS.get(name)}
                 if condition is None:
-                    write_deltalake(table, rows, mode="append", commit_properties=commit)
+                    write_deltalake(table, rows, mode="append", **how)
                 else:
-                    write_deltalake(
-                        table, rows, mode="overwrite", predicate=condition, commit_properties=commit
-                    )
+                    write_deltalake(table, rows, mode="overwrite", predicate=condition, **how)
                 return True
             except CommitFailedError:
                 continue
