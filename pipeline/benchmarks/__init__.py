@@ -12,6 +12,7 @@ from pipeline.sources.registry import find
 BENCHMARKS = {
     "analyses": "pipeline.benchmarks.analyses",
     "compare": "pipeline.benchmarks.compare",
+    "dashboard": "pipeline.benchmarks.dashboard",
     "planted": "pipeline.benchmarks.planted",
     "sae": "pipeline.benchmarks.sae",
     "world": "pipeline.benchmarks.world",
