@@ -147,11 +147,16 @@ def sae_facts(lake: str, sae: str) -> SAEFacts:
         return SAEFacts()
 
 
-def last_written(lake: str) -> datetime | None:
-    """When a table of the lake was last written (UTC)."""
-    return _last_written(lake, tuple(versions(lake).values()))
+def tables(lake: str) -> pl.DataFrame:
+    """`status`, kept until a table is written."""
+    return _tables(lake, tuple(versions(lake).values()))
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def _last_written(lake: str, seen: tuple[int | None, ...]) -> datetime | None:
-    return cast("datetime | None", status(lake)["updated"].max())
+def _tables(lake: str, seen: tuple[int | None, ...]) -> pl.DataFrame:
+    return status(lake)
+
+
+def last_written(lake: str) -> datetime | None:
+    """When a table of the lake was last written (UTC)."""
+    return cast("datetime | None", tables(lake)["updated"].max())

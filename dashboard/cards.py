@@ -131,7 +131,7 @@ def _concept_card(now: Selection, row: Mapping[str, Any], source: str) -> None:
     components.concept_link(row["concept_id"], row["name"])
     with st.container(horizontal=True, vertical_alignment="center"):
         components.label_badge(row["label"])
-        st.text(theme.delta(row[now.form]))
+        st.text(f"{theme.delta(row[now.form])}, concept {row['concept_id']}")
     pairs = load_pairs(now, row["concept_id"], source, 1, heat=False)
     if pairs:
         pair_card(pairs[0])

@@ -159,7 +159,7 @@ def generator_dots(numbers: pl.DataFrame, form: str = "ratio", mode: Mode = "lig
     )
     along = alt.X(
         "value:Q",
-        title="← suppressed        exaggerated →",
+        title="← suppressed \u00a0 \u00a0 \u00a0 exaggerated →",
         scale=UNIT,
         axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f", grid=False),
     )

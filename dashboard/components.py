@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 import streamlit as st
 
-from dashboard import access, queries, theme
-from dashboard.selection import Selection
-from tables.schemas import REAL, TABLES
+from dashboard import access, theme
+from tables.schemas import TABLES
 
 CONCEPT_PAGE = "app_pages/concept.py"
 _OPENED = "_opened"
@@ -182,79 +181,3 @@ def export_buttons(table: pl.DataFrame, name: str) -> None:
                 disabled=table.is_empty(),
                 help=f"All {table.height:,} rows as {kind}",
             )
-
-
-# The lake in one look
-
-
-def what_was_compared(now: Selection) -> None:
-    """Dataset, pairs, images, generators, concepts, SAE and the date of the last write."""
-    datasets, images = queries.datasets(now.lake), queries.image_counts(now.lake)
-    generators = queries.generators(now.lake, now.sae)
-    names = ", ".join(theme.one_line(name, 40) for name in datasets["dataset"]) or "unknown"
-    backbone = access.sae_facts(now.lake, now.sae).backbone
-    eyes = theme.listing([*([backbone] if backbone else []), now.sae])
-    st.text(
-        f"Real images of {names} beside what {theme.listing(generators)} drew from the same captions, "
-        f"seen through {eyes}."
-    )
-    written = access.last_written(now.lake)
-    generated = images.filter(pl.col("source") != REAL)
-    figures = {
-        "Captioned pairs": theme.number(int(datasets["n_ok"].sum())),
-        "Generated images": theme.number(int(generated["n_ok"].sum())),
-        "Generators": theme.number(len(generators)),
-        "Concepts": theme.number(queries.concepts(now.lake, now.sae).height),
-        "Last written": f"{written:%d %b %Y}" if written else "–",
-    }
-    with st.container(horizontal=True, gap="large"):
-        for label, value in figures.items():
-            st.metric(label, value, width="content")
-
-
-def distribution_table(statistics: pl.DataFrame, lake: str) -> None:
-    """Shape of every generator's energy differences, each figure with its 95% interval."""
-    if statistics.is_empty():
-        empty_table("distributions", lake)
-        return
-    shown = {
-        "blindspots_seen": "beyond a threshold",
-        "blindspots_chance": "by chance",
-        "blindspots_excess": "excess",
-        "median": "median",
-        "spread": "spread",
-        "skewness": "skewness",
-    }
-    written = [
-        f"{theme.number(value, 2)} ({theme.number(low, 2)} to {theme.number(high, 2)})"
-        for value, low, high in statistics.select("value", "low", "high").iter_rows()
-    ]
-    wide = statistics.with_columns(pl.Series("written", written, dtype=pl.String)).pivot(
-        "statistic", index="generator", values="written"
-    )
-    st.dataframe(
-        wide.select("generator", *(pl.col(k).alias(v) for k, v in shown.items() if k in wide.columns)),
-        hide_index=True,
-        height="content",
-        alt="Figures of the energy differences per generator, with intervals",
-    )
-    st.caption(
-        "**How to read it.** With 95% intervals. Concepts beyond a threshold are counted on halves of pairs, "
-        "as the dotted outline is: one half's real images against what was drawn for the other half and, by "
-        "chance, against its real images. Median, spread (interquartile range) and skewness are those of the "
-        "tested concepts' energy differences; negative skewness is a tail of suppressed concepts."
-    )
-
-
-def label_table(counts: pl.DataFrame) -> None:
-    """Concepts per generator and label, every label a column."""
-    wide = counts.pivot("label", index="generator", values="n").fill_null(0)
-    absent = [
-        pl.lit(0, dtype=pl.Int64).alias(label) for label in theme.LABEL_ORDER if label not in wide.columns
-    ]
-    st.dataframe(
-        wide.with_columns(absent).select("generator", *theme.LABEL_ORDER),
-        hide_index=True,
-        height="content",
-        alt="Concepts per generator and label",
-    )

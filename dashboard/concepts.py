@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import queries, theme
 from dashboard.components import concept_link, empty_table, label_badge
+from dashboard.renaming import name_editor
 from dashboard.selection import Selection, choose_concept, chosen_concept, go_to_concept
 from tables.schemas import REAL
 
@@ -77,6 +78,7 @@ def concept_header(now: Selection, row: Mapping[str, Any]) -> None:
             theme.plain(theme.concept_title(row["concept_id"], row["name"])), anchor=False, width="content"
         )
         label_badge(row["label"])
+        name_editor(now, row)
     words = ", ".join(theme.one_line(word, 30) for word in (row["words"] or [])[:8])
     st.text(
         f"Concept {row['concept_id']}. "
@@ -128,7 +130,7 @@ def numbers_table(numbers: pl.DataFrame, form: str) -> None:
                 "fires, real", help="Real images in which it fires"
             ),
             "n_fired_gen": st.column_config.NumberColumn(
-                "fires, generated", help="Generated images in which it fires"
+                "fires, gen", help="Generated images in which it fires"
             ),
             "n_pairs": st.column_config.NumberColumn("pairs"),
         },

@@ -205,11 +205,16 @@ def caption_difference(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
     return rows.drop("sae", "run_id", "concept_id").sort("generator").collect()
 
 
-def striking(frame: pl.DataFrame, form: str, side: str, n: int = 4) -> pl.DataFrame:
+def striking(
+    frame: pl.DataFrame, form: str, side: str, n: int = 4, one_per_name: bool = False
+) -> pl.DataFrame:
     """The n most suppressed or most exaggerated concepts of `compared`: labelled ones first, then by the
-    form's value; among equals the one with the most energy on the side that has more of it."""
+    form's value; among equals the one with the most energy on the side that has more of it.
+
+    With `one_per_name` only the first of those that share a name.
+    """
     low = side == "suppressed"
-    return (
+    ordered = (
         frame.filter(pl.col(form).is_not_null(), pl.col(form) < 0.5 if low else pl.col(form) > 0.5)
         .with_columns(first=pl.col("label") == side)
         .sort(
@@ -219,8 +224,11 @@ def striking(frame: pl.DataFrame, form: str, side: str, n: int = 4) -> pl.DataFr
             descending=[True, not low, True],
         )
         .drop("first")
-        .head(n)
     )
+    if one_per_name:
+        name = pl.coalesce("name", pl.col("concept_id").cast(pl.String))
+        ordered = ordered.filter(name.is_first_distinct())
+    return ordered.head(n)
 
 
 def search(frame: pl.DataFrame, text: str, limit: int = MAX_HITS) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import blindspots, components, queries, queries_compare, rankings, selection, theme
+from dashboard import advising, blindspots, components, queries, queries_compare, rankings, selection, theme
 
 now = selection.current()
 
@@ -34,3 +34,4 @@ if rows.is_empty():
 else:
     blindspots.ranked_table(now, rows, everyone)
 blindspots.rule_reading(now.form, rule)
+advising.advice_table(now)

@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts, components, concepts, queries, selection
+from dashboard import advising, cards, charts, components, concepts, queries, selection
 
 now = selection.current()
 frame = now.compared()
@@ -12,18 +12,16 @@ default = (first if first.height else frame)["concept_id"][0]
 concept_id = concepts.concept_bar(frame, default)
 row = frame.filter(pl.col("concept_id") == concept_id).row(0, named=True)
 concepts.concept_header(now, row)
+advising.concept_advice(now, concept_id)
 
 st.header("In every generator", anchor=False)
 numbers = queries.in_form(queries.concept_numbers(now.lake, now.sae, concept_id), now.form)
 if numbers.is_empty():
     components.empty_table("energy_differences", now.lake)
 else:
-    chart, table = st.columns([2, 3], gap="medium")
-    with chart:
-        dots = charts.generator_dots(numbers, now.form, now.mode)
-        st.altair_chart(dots, width="stretch", alt="Energy difference in every generator")
-    with table:
-        concepts.numbers_table(numbers, now.form)
+    dots = charts.generator_dots(numbers, now.form, now.mode)
+    st.altair_chart(dots, width="stretch", alt="Energy difference in every generator")
+    concepts.numbers_table(numbers, now.form)
     components.reading(now.form)
     concepts.caption_table(queries.caption_difference(now.lake, now.sae, concept_id))
 

@@ -3,14 +3,15 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts, components, queries, selection, theme
+from dashboard import cards, charts, components, queries, selection, summary, theme
 
 now = selection.current()
 
 st.title("What does the generator leave out?", anchor=False)
-components.what_was_compared(now)
+summary.what_was_compared(now)
 
 counts = queries.label_counts(now.lake, now.sae)
+statistics = queries.statistics(now.lake, now.sae, now.form)
 if now.generator is None or counts.is_empty():
     components.empty_table("energy_differences", now.lake)
     st.stop()
@@ -20,7 +21,7 @@ chart, table = st.columns(2, gap="medium")
 with chart:
     st.altair_chart(charts.label_bars(counts, now.mode), width="stretch", alt="Share of labels per generator")
 with table:
-    components.label_table(counts)
+    summary.label_table(counts, statistics)
 frame = now.compared()
 components.label_reading(frame)
 
@@ -35,12 +36,17 @@ st.altair_chart(
 components.reading(now.form)
 if not null.is_empty():
     st.caption("Dotted: halves of the real images against each other, where nothing differs but chance.")
-components.distribution_table(queries.statistics(now.lake, now.sae, now.form), now.lake)
+summary.distribution_table(statistics, now.lake)
 
 st.header("Most suppressed", anchor=False)
-st.caption("The real image with the most of the concept, and what the generator drew from its caption.")
-cards.striking_concepts(now, queries.striking(frame, now.form, "suppressed", 6), "suppressed")
+st.caption(
+    "The real image with the most of the concept, and what the generator drew from its caption. Of concepts"
+    " that share a name, the strongest."
+)
+cards.striking_concepts(now, queries.striking(frame, now.form, "suppressed", 6, True), "suppressed")
 
 st.header("Most exaggerated", anchor=False)
 st.caption("The generated image with the most of the concept, and the real image of its caption.")
-cards.striking_concepts(now, queries.striking(frame, now.form, "exaggerated", 6), "exaggerated")
+cards.striking_concepts(now, queries.striking(frame, now.form, "exaggerated", 6, True), "exaggerated")
+
+summary.tables_and_runs(now)

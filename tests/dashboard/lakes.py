@@ -98,6 +98,7 @@ def full_lake(folder: Path) -> str:
     _write(lake, "concepts", _concepts(), "name")
     _write(lake, "layout", _layout(rng), "layout")
     _write(lake, "regions", _regions(), "layout")
+    _write(lake, "advice", _advice(), "advise")
     _write(lake, "map_clusters", _map_clusters(), "layout")
     return str(folder)
 
@@ -530,4 +531,35 @@ def _map_clusters() -> pl.DataFrame:
             for space in ("map", "atoms")
             for kind in ("suppressed", "exaggerated", "less")
         ]
+    )
+
+
+ADVICE = {0: "not drawn", 2: "badly captioned", 1: "drawn unasked"}
+
+
+def _advice() -> pl.DataFrame:
+    """Advice on three concepts of the last generator, the reason of one with markup in it."""
+    return pl.DataFrame(
+        [
+            {
+                "sae": SAE,
+                "generator": GENERATORS[-1],
+                "concept_id": concept,
+                "name": NAMES[concept],
+                "label": "exaggerated" if concept == 1 else "suppressed",
+                "advice": advice,
+                "delta": 0.97 if concept == 1 else 0.02,
+                "form": "ratio",
+                "q": 0.001,
+                "prevalence_real": 0.5,
+                "prevalence_gen": 0.5,
+                "n_strong": 6,
+                "n_mentioned": 3,
+                "words": WORDS[concept],
+                "reason": f"Captions of 3 of its 6 strongest images mention it ({NAMES[concept]}).",
+                "pair_ids": [0, 1],
+            }
+            for concept, advice in sorted(ADVICE.items())
+        ],
+        schema_overrides={"concept_id": pl.Int32},
     )
