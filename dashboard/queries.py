@@ -14,7 +14,7 @@ from dashboard import access, pictures
 from dashboard.access import by_version, runs, store
 from pipeline.measures.energy import on_scale
 from tables.edits import named_concepts
-from tables.schemas import OK, REAL
+from tables.schemas import OK, PROBE, REAL
 
 MAX_HITS = 30
 
@@ -74,11 +74,12 @@ def datasets(lake: str) -> pl.DataFrame:
 
 @by_version("images")
 def image_counts(lake: str) -> pl.DataFrame:
-    """Per source: usable images and failed ones. Reads two narrow columns only."""
+    """Per source: usable images of pairs and failed ones. Reads two narrow columns only."""
     good = (pl.col("status") == OK).sum().cast(pl.Int64)
     return (
         store(lake)
         .scan("images")
+        .filter(~pl.col("source").str.ends_with(PROBE))
         .group_by("source")
         .agg(good.alias("n_ok"), (pl.len().cast(pl.Int64) - good).alias("n_failed"))
         .sort("source")

@@ -24,8 +24,10 @@ from pipeline.stages.settings import (
     DatapointsConfig,
     LayoutConfig,
     NameConfig,
+    ProbeConfig,
     SAEStageConfig,
 )
+from tables.schemas import PROBE
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -53,6 +55,7 @@ class RunConfig(BaseModel):
     name_concepts: NameConfig = NameConfig()
     layout: LayoutConfig = LayoutConfig()
     advice: AdviceConfig = AdviceConfig()
+    probe: ProbeConfig = ProbeConfig()
 
     @model_validator(mode="after")
     def _distinct_names(self) -> "RunConfig":
@@ -62,6 +65,11 @@ class RunConfig(BaseModel):
                 raise ValueError(f"two generators are called {name!r}; give each its own name")
             if name == "real":
                 raise ValueError("a generator cannot be called 'real', for that is the real images' name")
+        for name in (self.dataset.name, *names):
+            if name.endswith(PROBE):
+                raise ValueError(
+                    f"the name {name!r} ends in {PROBE!r}, which marks images of prompt probes; change it"
+                )
         for name in self.sae.train_on:
             if name not in ("real", *names):
                 known = ", ".join(("real", *names))

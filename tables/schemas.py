@@ -12,6 +12,7 @@ import polars as pl
 
 REAL = "real"
 OK = "ok"
+PROBE = "@probe"  # ends dataset and source of images that were drawn for prompt probes and belong to no pair
 
 # Labels of a concept for one generator, METHOD: thresholds on the energy difference plus evidence.
 LABELS = ("suppressed", "exaggerated", "aligned", "uncertain")
@@ -73,7 +74,7 @@ TABLES: dict[str, Table] = {
                 "dataset": TEXT,
                 "source": TEXT,
                 "image_id": I64,
-                "pair_id": I64,
+                "pair_id": I64,  # of a prompt probe: the number of the image, from 0
                 "seed_index": I32,  # 0 for real images, 0..n_seeds-1 for generated ones
                 "seed": I64,  # the generator's random seed; null where the image was not drawn by us
                 "image": pl.Binary,  # PNG, JPEG or WebP bytes; null unless status is ok
@@ -86,7 +87,7 @@ TABLES: dict[str, Table] = {
             },
             key="image_id",
             partitions="dataset source",
-            writers="sample generate",
+            writers="sample probe generate",
             nullable="seed image codec width height sha256 error",
         ),
         _table(
@@ -547,17 +548,28 @@ TABLES: dict[str, Table] = {
         ),
         _table(
             "probes",
-            "one prompt probe of a concept",
+            "one concept that one generator was asked for by name",
             {
                 "sae": TEXT,
                 "generator": TEXT,
                 "concept_id": I32,
-                "prompts": pl.List(TEXT),
-                "image_ids": pl.List(I64),
+                "name": TEXT,  # that the prompts say
+                "image_ids": pl.List(I64),  # of the images that were drawn
+                "prompts": pl.List(TEXT),  # of each of them
+                "energies": pl.List(F32),  # of the concept in each of them, 0 where it does not fire
                 "n_images": I64,
-                "n_hits": I64,  # images in which the concept fires
-                "low": F64,  # Wilson interval of the hit rate
+                "n_failed": I64,  # prompts beside these, of which no image could be made
+                "n_hits": I64,  # images in which the concept fires: energy above 0
+                "low": F64,  # 95% Wilson interval of the share of hits, 0 to 1
                 "high": F64,
+                "n_real": I64,  # real images whose caption says the name, and the same figures of them
+                "n_real_hits": I64,
+                "real_low": F64,
+                "real_high": F64,
+                "n_rest": I64,  # all other real images: how often it fires unasked
+                "n_rest_hits": I64,
+                "rest_low": F64,
+                "rest_high": F64,
             },
             key="sae generator concept_id",
             partitions="sae",

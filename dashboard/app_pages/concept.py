@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import advising, cards, charts, components, concepts, queries, selection
+from dashboard import advising, cards, charts, components, concepts, probes, queries, selection
 
 now = selection.current()
 frame = now.compared()
@@ -26,6 +26,7 @@ else:
     concepts.caption_table(queries.caption_difference(now.lake, now.sae, concept_id))
 
 cards.concept_images(now, concept_id)
+probes.probe_results(now, concept_id)
 
 near, together = st.columns([2, 3], gap="large")
 with near:

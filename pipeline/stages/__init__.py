@@ -19,6 +19,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "datapoints": ("datapoints", "Compare every pair of a real and a generated image."),
     "layout": ("layout", "Lay the concepts out on a map."),
     "advise": ("advise", "Say what would help each concept that is drawn too little or too much."),
+    "probe": ("probe", "Ask generators for concepts by name, and count how often they come."),
 }
 
 

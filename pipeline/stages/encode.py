@@ -66,7 +66,7 @@ def _encode(space: Workspace, backbone: Backbone, sae: "SAE", source: str, run: 
     images = rows.sort("image_id").select("image_id", "pair_id", "image").collect()
     who = {"sae": space.sae, "source": source}
     tokens = backbone.tokens([decode(data) for data in images["image"]])
-    codes = _codes(backbone, sae, tokens)
+    codes = nonzero_codes(backbone, sae, tokens)
     space.append("embeddings", _embedding_rows(images, tokens, backbone, who), shard, "encode", run)
     space.append("codes", _code_rows(images, codes, backbone, who), shard, "encode", run)
     space.append("energies", _energy_rows(images, codes, who), shard, "encode", run)
@@ -76,7 +76,7 @@ def _encode(space: Workspace, backbone: Backbone, sae: "SAE", source: str, run: 
 Nonzeros = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # image row, token, concept, activation
 
 
-def _codes(backbone: Backbone, sae: "SAE", tokens: "torch.Tensor") -> Nonzeros:
+def nonzero_codes(backbone: Backbone, sae: "SAE", tokens: "torch.Tensor") -> Nonzeros:
     """The nonzero codes of a block of images (n, n_tokens, d_model), ordered by image, token and concept."""
     if not len(tokens):
         return np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)

@@ -78,7 +78,7 @@ def _draw(
             "pair_id": pair_id,
             "seed_index": index,
             "seed": seed if generator.seeded else None,
-            **_picture(picture),
+            **picture_columns(picture),
         }
         for pair_id, index, seed, picture in zip(ids, indices, seeds, drawn, strict=True)
     ]
@@ -87,7 +87,8 @@ def _draw(
     return len(images)
 
 
-def _picture(drawn: Drawn) -> dict:
+def picture_columns(drawn: Drawn) -> dict:
+    """What a row of `images` says of one picture: its bytes, or why there is none."""
     if drawn.image is None:
         return {"status": drawn.status, "error": drawn.error}
     data = drawn.data or encode(drawn.image)

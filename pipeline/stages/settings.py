@@ -110,3 +110,23 @@ class AdviceConfig(_Settings):
     mentioned_below: float = Field(default=0.2, ge=0, le=1)  # share of strong images whose captions say it
     n_words: int = Field(default=3, ge=1)  # evidence words that count as saying it, beside the name
     n_pairs: int = Field(default=12, ge=1)  # to look at, per concept
+
+
+class ProbeConfig(_Settings):
+    """Which concepts generators are asked for by name, and how."""
+
+    n_concepts: int = Field(default=8, ge=1)  # suppressed ones with a name, per generator
+    concepts: list[int] = []  # numbers of those to ask every generator for instead, suppressed or not
+    n_images: int = Field(default=32, ge=1)  # drawn per concept
+    # Prompts in turn, {name} stands for the concept's name. Without articles, for a name may be an adjective.
+    templates: list[str] = Field(
+        default=["a photo of {name}", "{name}", "a close-up photo of {name}", "a photo that shows {name}"],
+        min_length=1,
+    )
+
+    @model_validator(mode="after")
+    def _templates_say_the_name(self) -> "ProbeConfig":
+        for template in self.templates:
+            if "{name}" not in template:
+                raise ValueError(f"the template {template!r} does not say the name; write {{name}} in it")
+        return self

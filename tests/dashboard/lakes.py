@@ -9,6 +9,7 @@ import polars as pl
 from PIL import Image, ImageDraw
 
 from tables import OK, REAL, TableStore, image_id
+from tables.schemas import PROBE
 
 DATASET, SAE, OLD_SAE = "world", "archetypal-40", "topk-16"
 GENERATORS = ("tiny-sd", "tiny-suppressed")
@@ -64,7 +65,7 @@ def picture(seed: int, size: int = 64) -> bytes:
 
 
 def full_lake(folder: Path) -> str:
-    """A complete lake: 40 concepts, 12 pairs, two generators, every table but `probes` filled."""
+    """A complete lake: 40 concepts, 12 pairs, two generators, two concepts asked for by name."""
     lake = TableStore(str(folder))
     lake.create()
     rng = np.random.default_rng(0)
@@ -91,6 +92,8 @@ def full_lake(folder: Path) -> str:
     for generator in GENERATORS:
         _write(lake, "energy_differences", _differences(generator, energy), "compare")
         _write(lake, "datapoints", _datapoints(generator), "datapoints")
+        _write(lake, "images", _probe_images(generator), "probe")
+        _write(lake, "probes", _probes(generator), "probe")
         for table, rows in _beside(generator).items():
             _write(lake, table, rows, "compare")
     _write(lake, "communities", _communities(), "cooccur")
@@ -167,6 +170,60 @@ def _images(source: str, number: int) -> pl.DataFrame:
     return pl.DataFrame(
         rows, schema_overrides={**schema, "seed_index": pl.Int32, "width": pl.Int32, "height": pl.Int32}
     )
+
+
+PROBED, N_PROBED, N_HITS = (0, 2), 10, 3  # concepts, images drawn for each of them, hits among these
+
+
+def _probe_ids(generator: str) -> list[int]:
+    return [image_id(f"{DATASET}{PROBE}", generator, index) for index in range(N_PROBED)]
+
+
+def _probe_images(generator: str) -> pl.DataFrame:
+    """Images that belong to no pair, though their numbers are those of pairs; the second is truncated."""
+    drawn = _images(generator, 9).head(N_PROBED).drop("image", "codec", "status", "error")
+    data = [picture(9000 + index) for index in range(N_PROBED)]
+    data[1] = data[1][: len(data[1]) // 2]
+    return drawn.with_columns(
+        pl.lit(f"{DATASET}{PROBE}").alias("dataset"),
+        pl.lit(f"{generator}{PROBE}").alias("source"),
+        pl.Series("image_id", _probe_ids(generator)),
+        pl.Series("image", data),
+        pl.lit("png").alias("codec"),
+        pl.lit(OK).alias("status"),
+        pl.lit(None, pl.String).alias("error"),
+    )
+
+
+def _probes(generator: str) -> pl.DataFrame:
+    """Two names, one of which means harm; the first generator fails one prompt."""
+    rows = [
+        {
+            "sae": SAE,
+            "generator": generator,
+            "concept_id": k,
+            "name": NAMES[k],
+            "image_ids": _probe_ids(generator),
+            "prompts": [f"{('a photo of', 'one')[i % 2]} {NAMES[k]}" for i in range(N_PROBED)],
+            "energies": [1.5 if i in (1, 4, 7) else 0.0 for i in range(N_PROBED)],
+            "n_images": N_PROBED,
+            "n_failed": 1 if generator == GENERATORS[0] else 0,
+            "n_hits": N_HITS,
+            "low": 0.108,
+            "high": 0.603,
+            "n_real": 8 if k == 0 else 0,
+            "n_real_hits": 6 if k == 0 else 0,
+            "real_low": 0.409 if k == 0 else 0.0,
+            "real_high": 0.929 if k == 0 else 1.0,
+            "n_rest": 4,
+            "n_rest_hits": 1,
+            "rest_low": 0.046,
+            "rest_high": 0.699,
+        }
+        for k in PROBED
+    ]
+    types = {"concept_id": pl.Int32, "energies": pl.List(pl.Float32)}
+    return pl.DataFrame(rows, schema_overrides=types)
 
 
 def _codes(source: str, energy: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:

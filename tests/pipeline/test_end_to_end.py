@@ -19,7 +19,7 @@ from tests.pipeline.conftest import command, environment, pipeline
 GENERATORS = {"tiny-pixart": 48, "tiny-suppressed": 96}  # and their images
 
 
-# What no stage writes, and what needs a second SAE or a user.
+# What no stage writes, and what needs a second SAE, a user, or a suppressed concept that has a name.
 EMPTY = ("probes", "planted", "sae_agreements", "name_edits")
 
 
@@ -184,7 +184,7 @@ def test_a_second_run_has_nothing_to_do_and_says_why(lake, small):
     done = pipeline("run", str(small), "--lake", str(lake))
     assert done.returncode == 0, done.stderr
     stages = [line for line in done.stdout.splitlines() if "nothing to do" in line]
-    assert len(stages) == 10
+    assert len(stages) == 11
     for name, frame in before.items():
         assert_frame_equal(frame, read(lake, name))
 
@@ -199,7 +199,8 @@ def test_runs_and_tables_point_at_each_other(lake):
             assert f"delta.{table}.version" in runs[run_id].data.tags
     parents = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
     assert [run.data.tags["stage"] for run in parents] == ["run"]
-    assert len(runs) == 1 + 11  # ten stages, of which generate runs once per generator
+    # Ten stages, of which generate runs once per generator; probe has nothing to do.
+    assert len(runs) == 1 + 11
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:

@@ -13,7 +13,7 @@ from tables.checks import checked
 # The table of DESIGN.md, read off by hand.
 DESIGN = {
     "pairs": ("dataset pair_id", "dataset", "sample"),
-    "images": ("image_id", "dataset source", "sample generate"),
+    "images": ("image_id", "dataset source", "sample probe generate"),
     "codes": ("sae image_id", "sae source", "encode"),
     "energies": ("sae image_id concept_id", "sae source", "encode"),
     "concept_stats": ("sae source concept_id", "sae", "compare"),
