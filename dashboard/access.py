@@ -3,8 +3,10 @@
 import functools
 import json
 import logging
+import math
 import os
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +28,7 @@ T = TypeVar("T")
 
 FIGURE = 900  # pixels of the longer side of a run's figure
 VERSIONS_SECONDS = 2.0  # how long a look at the table versions is good for
+_LAST_LOOK: dict[str, tuple[float, dict[str, int | None]]] = {}  # by lake: when, and what was seen
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -49,11 +52,20 @@ def lake_exists(lake: str) -> bool:
     return "://" in lake or (Path(lake) / "tables").is_dir()
 
 
-@st.cache_data(show_spinner=False, ttl=VERSIONS_SECONDS, max_entries=8)
 def versions(lake: str) -> dict[str, int | None]:
-    """The version of each table, None where it was never written."""
-    there = store(lake).versions()
-    return {name: there.get(name) for name in TABLES}
+    """The version of each table, None where it was never written; not older than VERSIONS_SECONDS."""
+    looked, found = _LAST_LOOK.get(lake, (-math.inf, {}))
+    now = time.monotonic()
+    if now - looked >= VERSIONS_SECONDS:
+        there = store(lake).versions()
+        found = {name: there.get(name) for name in TABLES}
+        _LAST_LOOK[lake] = now, found
+    return found
+
+
+def look_again() -> None:
+    """Look at the table versions anew at the next question, after a table was written from here."""
+    _LAST_LOOK.clear()
 
 
 def status(lake: str) -> pl.DataFrame:
@@ -62,14 +74,17 @@ def status(lake: str) -> pl.DataFrame:
 
 
 def by_version(*tables: str, max_entries: int = 64) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Keep results of a function whose first argument is the lake until one of `tables` changes."""
+    """Keep results of a function whose first argument is the lake until one of `tables` changes.
+
+    All sessions get the same object, not copies, so what it returns must never be changed in place.
+    """
 
     def wrap(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def keyed(seen: tuple[int | None, ...], *args: P.args, **kwargs: P.kwargs) -> T:
             return function(*args, **kwargs)
 
-        kept = st.cache_data(show_spinner=False, max_entries=max_entries)(keyed)
+        kept = st.cache_resource(show_spinner=False, max_entries=max_entries)(keyed)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:

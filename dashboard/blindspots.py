@@ -7,7 +7,7 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import charts, charts_compare, components, pictures, queries, queries_compare, rankings, theme
+from dashboard import charts_compare, components, figures, pictures, queries, queries_compare, rankings, theme
 from dashboard import selection as chosen
 from dashboard.rankings import Narrowing, Rule
 from dashboard.selection import Selection
@@ -38,10 +38,9 @@ def threshold_chart(now: Selection, frame: pl.DataFrame, rule: Rule) -> None:
     """Where the thresholds cut the energy differences of the chosen generator, with the null behind."""
     null = queries.null_bins(now.lake, now.sae, now.generator or "", now.form)
     values = frame.filter(pl.col("generator") == now.generator)["delta"].to_numpy()
-    bars = charts.difference_histogram(values, now.form, now.mode, null)
-    st.altair_chart(
-        charts_compare.with_thresholds(bars, rule.below, rule.above, now.mode),
-        width="stretch",
+    figures.show(
+        charts_compare.threshold_histogram,
+        *(values, now.form, now.mode, null, (rule.below, rule.above)),
         alt="Histogram of energy differences with the two thresholds",
     )
 

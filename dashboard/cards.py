@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import streamlit as st
 
-from dashboard import access, components, pictures, queries, theme
+from dashboard import access, components, pictures, queries, queries_compare, theme
 from dashboard.selection import Selection, choose_opacity
 from tables.schemas import REAL
 
@@ -51,7 +51,10 @@ def load_pairs(now: Selection, concept_id: int, source: str, limit: int, heat: b
     mains = queries.thumbnails(now.lake, source, best["image_id"].to_list())
     twins = queries.thumbnails(now.lake, twin_source, twin_ids)
     words = queries.captions(now.lake, best["pair_id"].to_list())
-    codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, twin_ids) if heat else {}
+    codes = {}
+    if heat:
+        ids = (concept_id, twin_ids, best["pair_id"].to_list())
+        codes = queries.patch_codes(now.lake, now.sae, twin_source, *ids)
     pairs = []
     for row in best.iter_rows(named=True):
         shape = row["grid_height"], row["grid_width"]
@@ -89,16 +92,17 @@ def picture(side: Side, heat: Heat | None = None) -> None:
         return
     data = side.image
     if heat is not None and side.grid is not None and heat.opacity > 0:
-        data = _heated(data, side.grid, heat)
+        data = _heated(data, side.grid, heat.top, heat.opacity, heat.crop)
     st.image(pictures.address(data), width="stretch", alt=f"{theme.one_line(side.source, 40)} image")
     st.caption(name)
 
 
-def _heated(data: bytes, grid: np.ndarray, heat: Heat) -> bytes:
+@st.cache_resource(show_spinner=False, max_entries=512)
+def _heated(data: bytes, grid: np.ndarray, top: float, opacity: float, crop: float) -> bytes:
     picture = pictures.decode(data)
     if picture is None:
         return data
-    return pictures.webp(pictures.overlay(picture, grid, heat.opacity, heat.top, heat.crop))
+    return pictures.webp(pictures.overlay(picture, grid, opacity, top, crop))
 
 
 @functools.cache
@@ -120,21 +124,43 @@ def striking_concepts(now: Selection, rows: pl.DataFrame, side: str, n_columns: 
     if rows.is_empty():
         st.caption(f"No concept leans to the {side} side in this form.")
         return
+    source = REAL if side == "suppressed" else now.generator or REAL
+    best = best_pairs(now, rows["concept_id"].to_list(), source)
     for start in range(0, rows.height, n_columns):
         cards = rows.slice(start, n_columns).iter_rows(named=True)
         for column, row in zip(st.columns(n_columns), cards, strict=False):
             with column.container(border=True, height="stretch"):
-                _concept_card(now, row, REAL if side == "suppressed" else now.generator or REAL)
+                _concept_card(now, row, best.get(row["concept_id"]))
 
 
-def _concept_card(now: Selection, row: Mapping[str, Any], source: str) -> None:
+def best_pairs(now: Selection, concept_ids: Sequence[int], source: str) -> dict[int, Pair]:
+    """The best image of each of a few concepts on one side, with its twin; all are read together."""
+    generator = now.generator or ""
+    sides = [(concept_id, source) for concept_id in concept_ids]
+    rows = queries_compare.row_images(now.lake, now.sae, generator, sides)
+    real, drawn = (
+        queries.thumbnails(now.lake, each, rows[column].drop_nulls().to_list())
+        for each, column in ((REAL, "real_image_id"), (generator, "gen_image_id"))
+    )
+    words = queries.captions(now.lake, rows["pair_id"].to_list())
+    found = {}
+    for row in rows.iter_rows(named=True):
+        both = [
+            Side(REAL, real.get(row["real_image_id"])),
+            Side(generator, drawn.get(row["gen_image_id"])),
+        ]
+        main, twin = both if source == REAL else reversed(both)
+        found[row["concept_id"]] = Pair(main, twin, words.get(row["pair_id"], ""))
+    return found
+
+
+def _concept_card(now: Selection, row: Mapping[str, Any], best: Pair | None) -> None:
     components.concept_link(row["concept_id"], row["name"])
     with st.container(horizontal=True, vertical_alignment="center"):
         components.label_badge(row["label"])
         st.text(f"{theme.delta(row[now.form])}, concept {row['concept_id']}")
-    pairs = load_pairs(now, row["concept_id"], source, 1, heat=False)
-    if pairs:
-        pair_card(pairs[0])
+    if best is not None:
+        pair_card(best)
     else:
         st.caption("No top images yet.")
 

@@ -4,16 +4,24 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from dashboard import theme
-from dashboard.charts import UNIT, Figure
+from dashboard.charts import UNIT, Figure, difference_histogram
 from dashboard.theme import Mode
 
 N_POINTS = 1500  # drawn one by one in the scatter; the rest is shaded by number
 N_CELLS = 40  # of that shading, along either axis
 PICK = "pick"  # name of the scatter's selection
 SIDE = 300  # pixels of a bar that stands for all
+
+
+def threshold_histogram(
+    values: npt.ArrayLike, form: str, mode: Mode, null: pl.DataFrame, ends: tuple[float, float]
+) -> Figure:
+    """`charts.difference_histogram` with its two thresholds drawn in."""
+    return with_thresholds(difference_histogram(values, form, mode, null), *ends, mode)
 
 
 def with_thresholds(bars: Figure, below: float, above: float, mode: Mode = "light") -> Figure:
@@ -179,6 +187,13 @@ def generator_scatter(
     return alt.layer(*layers).properties(height=520)
 
 
+def largest_changes(changes: pl.DataFrame, n: int) -> pl.DataFrame:
+    """The n largest rises and the n largest falls among the sure ones, the largest rise first."""
+    sure = changes.filter("sure")
+    up, down = sure.filter(pl.col("change") > 0).head(n), sure.filter(pl.col("change") < 0).head(n)
+    return pl.concat([up, down]).sort("change", "concept_id", descending=[True, False])
+
+
 def change_dumbbells(
     changes: pl.DataFrame, names: dict[int, str], n: int = 8, mode: Mode = "light"
 ) -> Figure:
@@ -186,9 +201,7 @@ def change_dumbbells(
 
     `changes` comes from `rankings.changes`: the n largest rises and the n largest falls among the sure ones.
     """
-    sure = changes.filter("sure")
-    up, down = sure.filter(pl.col("change") > 0).head(n), sure.filter(pl.col("change") < 0).head(n)
-    shown = pl.concat([up, down]).sort("change", "concept_id", descending=[True, False])
+    shown = largest_changes(changes, n)
     titles = [f"{names.get(k, f'concept {k}')} · {k}" for k in shown["concept_id"]]
     colours = [theme.hex_colour(rgb) for rgb in theme.diverging(shown["delta_b"].to_numpy(), mode)]
     shown = shown.with_columns(
@@ -256,7 +269,9 @@ def shared_bars(
         alt.Chart(members).mark_line(color=theme.ink(mode), strokeWidth=2).encode(x=x, y=y, detail="at:N")
     )
     bars = (
-        alt.Chart(shown.with_columns(set=pl.col("generators").list.join(" and ")).drop("concept_ids"))
+        alt.Chart(
+            shown.with_columns(set=pl.col("generators").list.join(" and ")).drop("concept_ids", strict=False)
+        )
         .mark_bar(color=colour, cornerRadius=2, height={"band": 0.85})
         .encode(
             y=y,

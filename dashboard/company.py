@@ -1,9 +1,11 @@
 """The parts of the Co-occurrence page: what changed, the heat map of a set, one concept and its partners."""
 
+from collections.abc import Sequence
+
 import polars as pl
 import streamlit as st
 
-from dashboard import charts_company, components, queries, queries_company, theme
+from dashboard import charts_company, components, figures, queries, queries_company, theme
 from dashboard import selection as chosen
 from dashboard.queries_company import APART, SETS, TOGETHER
 from dashboard.selection import Selection
@@ -49,13 +51,14 @@ def what_changed(now: Selection, frame: pl.DataFrame) -> None:
             st.subheader(":material/filter_alt_off: No pair here", anchor=False)
             st.caption("Ask for the other direction or another word.")
     else:
-        change_table(rows, titles(frame), "company-changes")
+        shown = [*rows["concept_a"], *rows["concept_b"]]
+        change_table(rows, titles(frame, shown), "company-changes")
     st.caption(_CHANGE)
 
 
-def titles(frame: pl.DataFrame) -> dict[int, str]:
-    """What each concept with a name is called, on one short line."""
-    named = frame.select("concept_id", "name").iter_rows()
+def titles(frame: pl.DataFrame, ids: Sequence[int]) -> dict[int, str]:
+    """What some concepts are called, on one short line."""
+    named = frame.filter(pl.col("concept_id").is_in(ids)).select("concept_id", "name").iter_rows()
     return {concept: theme.one_line(name or "", 30) or "concept" for concept, name in named}
 
 
@@ -138,13 +141,12 @@ def heat_map(now: Selection, frame: pl.DataFrame) -> None:
         st.caption("There are fewer than two such concepts. Choose another set, or search for another word.")
         return
     drawn = queries_company.among(now.lake, now.sae, generator, ids)
-    names = titles(frame)
+    names, about = titles(frame, ids), f"Heat map of {len(ids)} concepts: {shown}"
     if shown == "change":
-        chart = charts_company.company_matrix(drawn, ids, names, now.mode)
+        figures.show(charts_company.company_matrix, drawn, ids, names, now.mode, alt=about)
     else:
         real = queries_company.among(now.lake, now.sae, REAL, ids)
-        chart = charts_company.correlation_matrix(real, drawn, ids, names, now.mode)
-    st.altair_chart(chart, width="stretch", alt=f"Heat map of {len(ids)} concepts: {shown}")
+        figures.show(charts_company.correlation_matrix, real, drawn, ids, names, now.mode, alt=about)
     st.caption(f"{len(ids)} concepts, those of one community side by side. Empty: seldom or never together.")
     if shown == "change":
         st.caption(_CHANGE)
@@ -166,22 +168,22 @@ def one_concept(now: Selection, frame: pl.DataFrame) -> None:
     left, right = st.columns([1, 3], vertical_alignment="bottom")
     with left:
         chosen.choose_concept(frame, centre)
-    names = titles(frame)
+    near = queries_company.partners(now.lake, now.sae, generator, centre)
+    ids = [centre, *near]
+    names = titles(frame, ids)
     with right:
         components.concept_link(centre, f"{names.get(centre, 'concept')} · {centre}")
-    near = queries_company.partners(now.lake, now.sae, generator, centre)
     if not near:
         st.caption("It goes together with no other concept often enough to be kept.")
         return
-    ids = [centre, *near]
     drawn = queries_company.among(now.lake, now.sae, generator, ids)
     real = queries_company.among(now.lake, now.sae, REAL, ids)
     places = _places(ids, centre, groups, names)
     for column, source, links in zip(st.columns(2), (REAL, generator), (real, drawn), strict=True):
         with column:
             st.subheader(theme.plain(source, 40), anchor=False)
-            graph = charts_company.ego_graph(places, links, centre, source != REAL, now.mode)
-            st.altair_chart(graph, width="stretch", alt=f"Concept {centre} among its partners, {source}")
+            about = f"Concept {centre} among its partners, {source}"
+            figures.show(charts_company.ego_graph, places, links, centre, source != REAL, now.mode, alt=about)
     st.caption(
         "**How to read it.** The wider a line, the higher the correlation of the two presences over these"
         " images; without a line it is 0 or less, or the pair is not kept. On the right the colour is the"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts_images, components, queries, queries_images, theme
+from dashboard import cards, charts_images, components, figures, queries, queries_images, theme
 from dashboard import selection as chosen
 from dashboard.queries_images import ORDERS, SCORES, UNDECIDED, VERDICTS
 from dashboard.selection import Selection
@@ -57,8 +57,11 @@ def distribution(now: Selection, frame: pl.DataFrame) -> None:
     if values.is_empty():
         st.caption("No pair has this score.")
     else:
-        figure = charts_images.score_distributions(values, score.replace("_", " "), now.generator, now.mode)
-        st.altair_chart(figure, width="stretch", alt=f"Distribution of {score} per generator")
+        figures.show(
+            charts_images.score_distributions,
+            *(values, score.replace("_", " "), now.generator, now.mode),
+            alt=f"Distribution of {score} per generator",
+        )
     weights = f" {WEIGHT_READING}" if score in ("distance", "similarity", "nearest_energy") else ""
     st.caption(f"**How to read it.** {SCORE_READING[score]}{weights} The stroke is the median.")
     verdict_table(queries_images.verdict_counts(now.lake, now.sae))

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import access, cards, charts_compare, components, queries_compare, rankings, theme
+from dashboard import access, cards, charts_compare, components, figures, queries_compare, rankings, theme
 from dashboard import selection as chosen
 from dashboard.charts_compare import PICK
 from dashboard.selection import Selection
@@ -30,6 +30,7 @@ STATISTIC_READING = {
     " $|A \\cap B| / |A \\cup B|$, by the stored labels. No number: neither has one.",
 }
 SCATTER_KEY = "scatter"
+N_LARGEST = 8  # rises, and as many falls, in the figure of changes
 N_ROWS = 200  # of the changes, on the page; the exports have all
 
 
@@ -54,8 +55,8 @@ def agreement(now: Selection, names: list[str]) -> None:
     rows = found.filter(pl.col("statistic") == wanted)
     matrix, table = st.columns(2, gap="large")
     with matrix:
-        figure = charts_compare.agreement_matrix(rows, names, now.mode)
-        st.altair_chart(figure, width="stretch", alt="Agreement of every two generators")
+        about = "Agreement of every two generators"
+        figures.show(charts_compare.agreement_matrix, rows, names, now.mode, alt=about)
     with table:
         _agreement_table(rows)
     st.caption(f"**How to read it.** {STATISTIC_READING[wanted]}")
@@ -92,13 +93,11 @@ def scatter(now: Selection, two: tuple[str, str], changes: pl.DataFrame, frame: 
     with card:
         concept_id = chosen.chosen_concept(frame)
         chosen.choose_concept(frame, concept_id)
-    points = charts_compare.scatter_points(changes, titles(frame), now.mode)
+    points, shade = queries_compare.scattered(now.lake, now.sae, two, now.form, now.mode)
     with plot:
-        st.altair_chart(
-            charts_compare.generator_scatter(
-                points, charts_compare.crowd(changes, points), two, concept_id, now.mode
-            ),
-            width="stretch",
+        figures.show(
+            charts_compare.generator_scatter,
+            *(points, shade, two, concept_id, now.mode),
             key=SCATTER_KEY,
             on_select=_take_point,
             selection_mode=PICK,
@@ -116,12 +115,6 @@ def _take_point() -> None:
     picked = st.session_state[SCATTER_KEY]["selection"].get(PICK) or []
     if picked and isinstance(picked[0].get("concept_id"), int):
         chosen.go_to_concept(picked[0]["concept_id"])
-
-
-def titles(frame: pl.DataFrame) -> dict[int, str]:
-    """What each concept is called in a figure, on one short line."""
-    named = frame.select("concept_id", "name").iter_rows()
-    return {concept: theme.one_line(theme.concept_title(concept, name), 40) for concept, name in named}
 
 
 def _concept_card(
@@ -169,8 +162,11 @@ def changed(now: Selection, two: tuple[str, str], changes: pl.DataFrame, frame: 
         f" to {theme.one_line(two[1], 40)}."
     )
     if n_sure:
-        figure = charts_compare.change_dumbbells(changes, titles(frame), mode=now.mode)
-        st.altair_chart(figure, width="stretch", alt="Concepts that changed most")
+        largest = charts_compare.largest_changes(changes, N_LARGEST)
+        ids = largest["concept_id"].to_list()
+        names = queries_compare.titles(frame.filter(pl.col("concept_id").is_in(ids)))
+        about = "Concepts that changed most"
+        figures.show(charts_compare.change_dumbbells, largest, names, N_LARGEST, now.mode, alt=about)
         st.caption(f"Hollow: {theme.plain(two[0], 60)}. Full: {theme.plain(two[1], 60)}.")
     named = changes.join(frame.select("concept_id", "name", "words"), on="concept_id", how="left")
     _change_table(now, two, named.head(N_ROWS))
@@ -233,8 +229,9 @@ def shared_blindspots(now: Selection, names: list[str], frame: pl.DataFrame) -> 
         return
     bars, members = st.columns([3, 2], gap="large")
     with bars:
-        st.altair_chart(
-            charts_compare.shared_bars(sets, names, label, now.mode),
+        figures.show(
+            charts_compare.shared_bars,
+            *(sets.select("generators", "n"), names, label, now.mode),
             width="content",
             alt=f"Concepts {label} by the set of generators that share them",
         )
@@ -282,8 +279,7 @@ def across_saes(now: Selection) -> None:
         return
     chart, table = st.columns([2, 3], gap="large")
     with chart:
-        figure = charts_compare.sae_dots(found, now.mode)
-        st.altair_chart(figure, width="stretch", alt="Agreement with other SAEs")
+        figures.show(charts_compare.sae_dots, found, now.mode, alt="Agreement with other SAEs")
     with table:
         _sae_table(now, found)
     st.caption(

@@ -6,13 +6,14 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts_images, components, queries, queries_images, theme
+from dashboard import cards, charts_images, components, figures, queries, queries_images, theme
 from dashboard import selection as chosen
 from dashboard.datapoints import WEIGHT_READING, copy_words, go_to_pair, small_files, verdict_badge
 from dashboard.selection import Selection
 from tables.schemas import REAL
 
 _FIELD = "_pair_field"
+N_BARS = 20  # concepts in the figure; the table has all
 
 
 def one_pair(now: Selection, frame: pl.DataFrame) -> None:
@@ -28,8 +29,8 @@ def one_pair(now: Selection, frame: pl.DataFrame) -> None:
         if concepts.is_empty():
             components.empty_table("energies", now.lake)
             return
-        figure = charts_images.concept_shares(concepts, mode=now.mode)
-        st.altair_chart(figure, width="stretch", alt="Concepts that set the two images apart")
+        about = "Concepts that set the two images apart"
+        figures.show(charts_images.concept_shares, concepts.head(N_BARS), N_BARS, now.mode, alt=about)
     st.caption(
         "**How to read it.** A bar is one concept's part of the pair's distance,"
         r" $w_k (\xi_\text{gen} - \xi_\text{real}) / \sum_j w_j (\xi_\text{gen} + \xi_\text{real})$; without"

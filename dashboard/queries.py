@@ -337,12 +337,21 @@ def captions(lake: str, pair_ids: Sequence[int]) -> dict[int, str]:
 
 @by_version("codes", max_entries=256)
 def patch_codes(
-    lake: str, sae: str, source: str, concept_id: int, image_ids: Sequence[int]
+    lake: str,
+    sae: str,
+    source: str,
+    concept_id: int,
+    image_ids: Sequence[int],
+    pair_ids: Sequence[int],
 ) -> dict[int, list[float]]:
-    """One concept's code on every patch of a few images, row by row; an image without codes is left out."""
+    """One concept's code on every patch of a few images, row by row; an image without codes is left out.
+
+    `pair_ids` are those of the images: codes lie in their order, so that only a part of them is read.
+    """
+    here = pl.col("pair_id").is_in(list(pair_ids)) & pl.col("image_id").is_in(list(image_ids))
     rows = (
         _of(lake, "codes", sae)
-        .filter(pl.col("source") == source, pl.col("image_id").is_in(list(image_ids)))
+        .filter(pl.col("source") == source, here)
         .select("image_id", "n_tokens", "n_prefix", "token", "concept", "activation")
         .collect()
     )

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dashboard import queries
+from dashboard import charts_compare, queries, rankings, theme
 from dashboard.access import by_version, runs, store
 from dashboard.rankings import Rule
+from dashboard.theme import Mode
 from tables.schemas import REAL
 
 
@@ -42,6 +43,29 @@ def rule_of(lake: str, sae: str, generator: str) -> Rule:
     except (KeyError, ValueError):
         return Rule()
     return rule if 0 <= below <= 0.5 <= above <= 1 and 0 < rule.level < 1 else Rule()
+
+
+@by_version("energy_differences", max_entries=16)
+def changes(lake: str, sae: str, two: tuple[str, str], form: str) -> pl.DataFrame:
+    """What changed from one generator to another, largest first (`rankings.changes`)."""
+    before, after = (queries.differences(lake, sae, name) for name in two)
+    return rankings.changes(before, after, form)
+
+
+@by_version("energy_differences", "concepts", "name_edits", max_entries=16)
+def scattered(
+    lake: str, sae: str, two: tuple[str, str], form: str, mode: Mode
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The points of the scatter of two generators, and how many concepts lie in each cell beside them."""
+    rows = changes(lake, sae, two, form)
+    points = charts_compare.scatter_points(rows, titles(queries.concepts(lake, sae)), mode)
+    return points, charts_compare.crowd(rows, points)
+
+
+def titles(frame: pl.DataFrame) -> dict[int, str]:
+    """What each concept is called in a figure, on one short line."""
+    named = frame.select("concept_id", "name").iter_rows()
+    return {concept: theme.one_line(theme.concept_title(concept, name), 40) for concept, name in named}
 
 
 @by_version("energy_differences")

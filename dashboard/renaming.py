@@ -38,6 +38,6 @@ def _keep(lake: str, sae: str, concept_id: int, field: str) -> None:
     except (TableError, OSError) as problem:
         st.session_state[_SAID] = ("refused", f"The name was not kept: {theme.plain(str(problem), 300)}")
         return
-    access.versions.clear()  # shown at this very rerun
+    access.look_again()  # shown at this very rerun
     words = f"Called {theme.plain(kept, LONGEST)} from now on." if kept else "It has its found name again."
     st.session_state[_SAID] = ("kept", words)

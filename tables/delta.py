@@ -119,13 +119,16 @@ def create_table(at: str, contract: Table, options: dict[str, str] | None) -> De
     return table
 
 
-def newest_commit(folder: Path) -> int | None:
-    """Return the version of a local table by the names in its log, or None where there is no table."""
+def newest_commit(folder: Path) -> tuple[int, int] | None:
+    """Return the version of a local table by the names in its log, and when that file was written (ns).
+
+    None where there is no table.
+    """
     try:
-        names = os.listdir(folder / "_delta_log")
-    except OSError:  # what is wrong there is said when the table is opened
+        newest = max(name for name in os.listdir(folder / "_delta_log") if _COMMIT.fullmatch(name))
+        return int(newest[:20]), (folder / "_delta_log" / newest).stat().st_mtime_ns
+    except (OSError, ValueError):  # what is wrong there is said when the table is opened
         return None
-    return max((int(name[:20]) for name in names if _COMMIT.fullmatch(name)), default=None)
 
 
 def last_shard(table: DeltaTable, where: Mapping[str, str | int]) -> str | None:

@@ -68,6 +68,7 @@ class TableStore:
         self.uri, self._local = locate(uri)
         self._options = storage_options
         self._seen: dict[str, DeltaTable] = {}
+        self._read: dict[str, tuple[tuple[int, int], DeltaTable]] = {}
 
     def __reduce__(self):
         return TableStore, (self.uri, self._options)  # open tables do not travel to other processes
@@ -159,7 +160,7 @@ class TableStore:
         Raises:
             TableError: another schema, or a version that does not exist.
         """
-        table = self._open(name, version)
+        table = self._current(name) if version is None else self._open(name, version)
         if table is None:
             if version is not None:
                 raise TableError(
@@ -225,7 +226,23 @@ class TableStore:
             yield
 
     def _newest(self, name: str) -> int | None:
-        return newest_commit(self._local / "tables" / name) if self._local else self.version(name)
+        if self._local is None:
+            return self.version(name)
+        newest = newest_commit(self._local / "tables" / name)
+        return None if newest is None else newest[0]
+
+    def _current(self, name: str) -> DeltaTable | None:
+        """The newest version for reading; a local table is opened again only after a commit."""
+        newest = newest_commit(self._local / "tables" / _table(name).name) if self._local else None
+        if newest is None:
+            return self._open(name)
+        read = self._read.get(name)
+        if read is None or read[0] != newest:
+            table = self._open(name)
+            if table is None:
+                return None
+            read = self._read[name] = newest, table
+        return read[1]
 
     def _at(self, name: str) -> str:
         return f"{self.uri}/tables/{_table(name).name}"
@@ -278,7 +295,7 @@ class TableStore:
         )
 
     def _status(self, name: str) -> tuple:
-        table = self._open(name)
+        table = self._current(name)
         if table is None:
             return name, 0, 0, 0, None, None, None, None
         files = pl.DataFrame(table.get_add_actions(flatten=True))

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import components, generators, queries, rankings, selection
+from dashboard import components, generators, queries, queries_compare, selection
 
 now = selection.current()
 names = queries.generators(now.lake, now.sae)
@@ -23,8 +23,7 @@ generators.agreement(now, names)
 
 st.header("Two generators, concept by concept", anchor=False)
 two = generators.choose_two(now, names)
-before, after = (queries.differences(now.lake, now.sae, name) for name in two)
-changes = rankings.changes(before, after, now.form)
+changes = queries_compare.changes(now.lake, now.sae, two, now.form)
 frame = queries.concepts(now.lake, now.sae)
 generators.scatter(now, two, changes, frame)
 components.reading(now.form)

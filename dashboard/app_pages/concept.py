@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import advising, cards, charts, components, concepts, probes, queries, selection
+from dashboard import advising, cards, charts, components, concepts, figures, probes, queries, selection
 
 now = selection.current()
 frame = now.compared()
@@ -19,8 +19,8 @@ numbers = queries.in_form(queries.concept_numbers(now.lake, now.sae, concept_id)
 if numbers.is_empty():
     components.empty_table("energy_differences", now.lake)
 else:
-    dots = charts.generator_dots(numbers, now.form, now.mode)
-    st.altair_chart(dots, width="stretch", alt="Energy difference in every generator")
+    about = "Energy difference in every generator"
+    figures.show(charts.generator_dots, numbers, now.form, now.mode, alt=about)
     concepts.numbers_table(numbers, now.form)
     components.reading(now.form)
     concepts.caption_table(queries.caption_difference(now.lake, now.sae, concept_id))

@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts, components, queries, selection, summary, theme
+from dashboard import cards, charts, components, figures, queries, selection, summary, theme
 
 now = selection.current()
 
@@ -19,7 +19,7 @@ if now.generator is None or counts.is_empty():
 st.header("Concepts by label", anchor=False)
 chart, table = st.columns(2, gap="medium")
 with chart:
-    st.altair_chart(charts.label_bars(counts, now.mode), width="stretch", alt="Share of labels per generator")
+    figures.show(charts.label_bars, counts, now.mode, alt="Share of labels per generator")
 with table:
     summary.label_table(counts, statistics)
 frame = now.compared()
@@ -28,10 +28,8 @@ components.label_reading(frame)
 st.header(theme.plain(f"Energy differences of {now.generator}"), anchor=False)
 null = queries.null_bins(now.lake, now.sae, now.generator, now.form)
 values = frame[now.form].cast(pl.Float64).to_numpy()
-st.altair_chart(
-    charts.difference_histogram(values, now.form, now.mode, null),
-    width="stretch",
-    alt="Histogram of energy differences",
+figures.show(
+    charts.difference_histogram, values, now.form, now.mode, null, alt="Histogram of energy differences"
 )
 components.reading(now.form)
 if not null.is_empty():

@@ -21,6 +21,7 @@ from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 _UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+_NOTHING_TO_SEE = ("This lake cannot be read", "There is no lake here yet", "The lake is being filled")
 _SMALL = 1_000  # bytes; the message that ends a run is smaller
 
 
@@ -131,3 +132,5 @@ def _errors(frames: list[bytes]) -> Iterator[str]:
         message = ForwardMsg.FromString(frame)
         if message.delta.new_element.WhichOneof("type") == "exception":
             yield message.delta.new_element.exception.message
+        elif message.delta.new_element.heading.body in _NOTHING_TO_SEE:
+            yield message.delta.new_element.heading.body

@@ -81,7 +81,8 @@ def test_twins_share_the_caption_on_both_sides(full_lake):
 
 def test_codes_of_an_image_give_the_stored_heat_map(full_lake):
     best = queries.top_images(full_lake, SAE, GENERATOR, 1, GENERATOR, 2)
-    maps = queries.patch_codes(full_lake, SAE, GENERATOR, 1, best["image_id"].to_list())
+    ids = best["image_id"].to_list(), best["pair_id"].to_list()
+    maps = queries.patch_codes(full_lake, SAE, GENERATOR, 1, *ids)
     for key, stored in best.select("image_id", "heatmap").iter_rows():
         assert maps[key] == pytest.approx(stored)
 
@@ -105,7 +106,6 @@ def test_new_rows_appear_without_a_restart(tmp_path, monkeypatch):
     lake = lakes.full_lake(tmp_path / "lake")
     assert queries.saes(lake) == [SAE]
     lakes.add_old_sae(lake)
-    access.versions.clear()
     assert set(queries.saes(lake)) == {SAE, lakes.OLD_SAE}
     assert queries.concepts(lake, lakes.OLD_SAE).height == 16
 
@@ -115,7 +115,6 @@ def test_a_name_that_a_user_gives_is_shown_at_once(tmp_path, monkeypatch):
     lake = lakes.full_lake(tmp_path / "lake")
 
     def name() -> str:
-        access.versions.clear()
         return queries.concepts(lake, SAE).row(by_predicate=pl.col("concept_id") == 1, named=True)["name"]
 
     assert name() == "stripes"
