@@ -62,7 +62,7 @@ def places(beside: str | None) -> tuple[DeltaGenerator, DeltaGenerator, DeltaGen
     """Where the map, the choice of a concept and its card go: beside the map, or below two of them."""
     if beside:
         above = st.container()
-        left, right = st.columns([1, 2], gap="medium")
+        left, right, _ = st.columns(3, gap="medium")
         return above, left, right
     left, right = st.columns([5, 2], gap="medium")
     return left, right, right

@@ -15,7 +15,10 @@ from tests.dashboard.browser import settle
 if not browser.has_chromium():
     pytest.skip(f"browser tests: no {browser.CHROMIUM}, apt-get install chromium", allow_module_level=True)
 
-PATHS = ("/", "/concept_map?concept=3", "/blindspots", "/compare?concept=3", "/runs", "/concept?concept=2")
+PATHS = (
+    *("/", "/concept_map?concept=3", "/blindspots", "/compare?concept=3", "/cooccurrence", "/images"),
+    *("/runs", "/concept?concept=2"),
+)
 TIMEOUT = 90_000  # milliseconds; the machine may be busy
 
 
@@ -96,14 +99,58 @@ def test_from_search_to_the_concept_and_on(watched: Watched):
     assert "concept=1" in page.url
 
 
-def test_the_most_suppressed_concept_is_one_click_away(watched: Watched):
+def test_the_most_suppressed_concept_of_another_generator_is_three_clicks_away(watched: Watched):
     page = watched.page
     watched.open("/")
+    page.get_by_role("combobox", name="Generator").click()
+    page.get_by_role("option", name="tiny-suppressed").click()
+    expect(page.get_by_text("Energy differences of tiny-suppressed")).to_be_visible(timeout=TIMEOUT)
+    settle(page)
     page.get_by_test_id("stPageLink").first.locator("a").click()
     expect(page.get_by_text("Strongest in real images")).to_be_visible(timeout=TIMEOUT)
     settle(page)
-    assert re.search(r"concept=(0|2)\b", page.url)
+    assert re.search(r"concept=(0|2)\b", page.url) and "generator=tiny-suppressed" in page.url
     assert page.locator("[data-testid=stMain] img").count() > 4
+    assert page.get_by_text(lakes.PLAIN[0]).count() > 0  # a caption
+
+
+def test_a_concept_is_reached_and_stepped_through_by_keyboard_alone(watched: Watched):
+    page = watched.page
+    watched.open("/concept_map")
+    page.get_by_role("searchbox", name="Search").focus()
+    page.keyboard.type("red triangle")
+    page.keyboard.press("Enter")
+    link = page.get_by_test_id("stPageLink").filter(has_text="red triangle").locator("a")
+    expect(link).to_be_visible(timeout=TIMEOUT)
+    settle(page)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if link.evaluate("(element) => element === document.activeElement"):
+            break
+    shaded = link.evaluate("(element) => getComputedStyle(element).backgroundColor")
+    assert shaded != "rgba(0, 0, 0, 0)"  # where the focus is can be seen
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("red triangle", timeout=TIMEOUT)
+    settle(page)
+    page.get_by_role("button", name="Next").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("stripes", timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_the_dark_theme_is_drawn_and_nothing_sticks_out(chromium: Browser, server: str, width: int):
+    context = chromium.new_context(viewport={"width": width, "height": 1000}, color_scheme="dark")
+    page = context.new_page()
+    for path in PATHS:
+        page.goto(server + path)
+        settle(page)
+        background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+        assert background == "rgb(22, 23, 28)"
+        wide = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').scrollWidth")
+        shown = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').clientWidth")
+        assert wide <= shown, path
+        assert page.get_by_test_id("stException").count() == 0
+    context.close()
 
 
 @pytest.mark.parametrize("beside", ["", "&beside=tiny-suppressed"])
