@@ -46,7 +46,7 @@ def label_bars(counts: pl.DataFrame, mode: Mode = "light") -> Figure:
                 axis=alt.Axis(format=".0%"),
                 scale=alt.Scale(domain=[0, 1]),
             ),
-            x2="end:Q",
+            x2=alt.X2("end:Q"),
             color=alt.Color(
                 "label:N",
                 title=None,
@@ -69,7 +69,7 @@ def label_bars(counts: pl.DataFrame, mode: Mode = "light") -> Figure:
         .mark_text(fontSize=12)
         .encode(
             y=across,
-            x="middle:Q",
+            x=alt.X("middle:Q"),
             text=alt.Text("n:Q", format=","),
             color=alt.condition(_is_dark_segment(mode), alt.value("#ffffff"), alt.value("#1b1c22")),
         )
@@ -111,9 +111,9 @@ def difference_histogram(
         .mark_bar(binSpacing=1)
         .encode(
             x=alt.X("left:Q", title=f"energy difference, {form} form", axis=axis, scale=UNIT),
-            x2="right:Q",
+            x2=alt.X2("right:Q"),
             y=alt.Y("n:Q", title="concepts", axis=alt.Axis(tickMinStep=1)),
-            y2=alt.datum(0),
+            y2=alt.Y2Datum(0),
             color=alt.Color("colour:N", scale=None),
             tooltip=[
                 alt.Tooltip("left:Q", format=".3f", title="from"),
@@ -123,7 +123,7 @@ def difference_histogram(
         )
     )
     centre = alt.Chart(pl.DataFrame({"at": [theme.ALIGNED]}))
-    rules = centre.mark_rule(color=theme.ink(mode, "muted")).encode(x="at:Q")
+    rules = centre.mark_rule(color=theme.ink(mode, "muted")).encode(x=alt.X("at:Q"))
     if null is None or null.is_empty():
         return alt.layer(bars, rules).properties(height=320)
     last = null.select(
@@ -132,7 +132,7 @@ def difference_histogram(
     outline = (
         alt.Chart(pl.concat([null.select(last.columns), last.tail(1)]))
         .mark_line(interpolate="step-after", strokeDash=[3, 2], color=theme.ink(mode), strokeWidth=1.5)
-        .encode(x="low_edge:Q", y="n_concepts:Q")
+        .encode(x=alt.X("low_edge:Q"), y=alt.Y("n_concepts:Q"))
     )
     return alt.layer(bars, rules, outline).properties(height=320)
 
@@ -166,12 +166,12 @@ def generator_dots(numbers: pl.DataFrame, form: str = "ratio", mode: Mode = "lig
     centre = (
         alt.Chart(pl.DataFrame({"at": [theme.ALIGNED]}))
         .mark_rule(color=theme.ink(mode, "muted"))
-        .encode(x="at:Q")
+        .encode(x=alt.X("at:Q"))
     )
     spans = (
         alt.Chart(shown.drop_nulls(["low", "high"]))
         .mark_rule(strokeWidth=3, opacity=0.7)
-        .encode(y=across, x="low:Q", x2="high:Q", color=alt.Color("colour:N", scale=None))
+        .encode(y=across, x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=alt.Color("colour:N", scale=None))
     )
     dots = (
         alt.Chart(shown.drop_nulls("value"))

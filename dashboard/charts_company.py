@@ -179,8 +179,8 @@ def ego_graph(
         .encode(
             x=x,
             y=y,
-            x2="x2:Q",
-            y2="y2:Q",
+            x2=alt.X2("x2:Q"),
+            y2=alt.Y2("y2:Q"),
             color=alt.Color("colour:N", scale=None),
             opacity=alt.condition("datum.own", alt.value(0.95), alt.value(0.3)),
             strokeWidth=alt.StrokeWidth("width:Q", scale=None),
@@ -227,6 +227,6 @@ def _nodes(places: pl.DataFrame, centre: int, x: alt.X, y: alt.Y, mode: Mode) ->
         words.append(
             alt.Chart(part)
             .mark_text(align=align, dx=dx, dy=dy, fontSize=12, limit=120, color=theme.ink(mode))
-            .encode(x=x, y=y, text="name:N")
+            .encode(x=x, y=y, text=alt.Text("name:N"))
         )
     return [dots, *words]

@@ -34,12 +34,12 @@ def with_thresholds(bars: Figure, below: float, above: float, mode: Mode = "ligh
             "colour": [colours["suppressed"], colours["exaggerated"]],
         }
     )
-    base = alt.Chart(at).encode(x="at:Q", color=alt.Color("colour:N", scale=None))
+    base = alt.Chart(at).encode(x=alt.X("at:Q"), color=alt.Color("colour:N", scale=None))
     rules = base.mark_rule(strokeWidth=2)
     words = [
         base.transform_filter(f"datum.at {'<=' if end else '>'} 0.5")
         .mark_text(align="right" if end else "left", dx=-5 if end else 5, fontWeight=600)
-        .encode(y=alt.value(8), text="text:N")
+        .encode(y=alt.YValue(8), text=alt.Text("text:N"))
         for end in (True, False)
     ]
     return alt.layer(bars, rules, *words).properties(height=250)
@@ -88,8 +88,8 @@ def agreement_matrix(figures: pl.DataFrame, names: list[str], mode: Mode = "ligh
     tone = alt.condition(
         f"datum.value > {0.55 if mode == 'light' else 0.5}", alt.value(paper), alt.value(ink)
     )
-    numbers = base.mark_text(fontSize=15, fontWeight=600, dy=-6).encode(text="text:N", color=tone)
-    spans = base.mark_text(fontSize=11, dy=11).encode(text="span:N", color=tone)
+    numbers = base.mark_text(fontSize=15, fontWeight=600, dy=-6).encode(text=alt.Text("text:N"), color=tone)
+    spans = base.mark_text(fontSize=11, dy=11).encode(text=alt.Text("span:N"), color=tone)
     return alt.layer(cells, numbers, spans).properties(height=60 + 58 * max(1, len(names) - 1))
 
 
@@ -153,9 +153,9 @@ def generator_scatter(
         .mark_rect(color=theme.ink(mode, "muted"))
         .encode(
             x=x,
-            x2="x2:Q",
+            x2=alt.X2("x2:Q"),
             y=y,
-            y2="y2:Q",
+            y2=alt.Y2("y2:Q"),
             opacity=alt.Opacity("n:Q", scale=alt.Scale(type="symlog", range=[0.12, 0.7]), legend=None),
             tooltip=[alt.Tooltip("n:Q", title="concepts here", format=",")],
         )
@@ -216,9 +216,9 @@ def change_dumbbells(
     centre = (
         alt.Chart(pl.DataFrame({"at": [theme.ALIGNED]}))
         .mark_rule(color=theme.ink(mode, "muted"))
-        .encode(x="at:Q")
+        .encode(x=alt.X("at:Q"))
     )
-    bars = base.mark_rule(strokeWidth=3, opacity=0.75).encode(x=along, x2="delta_b:Q")
+    bars = base.mark_rule(strokeWidth=3, opacity=0.75).encode(x=along, x2=alt.X2("delta_b:Q"))
     tooltip = [
         alt.Tooltip("name:N", title="concept"),
         alt.Tooltip("delta_a:Q", format=".2f", title="before"),
@@ -229,7 +229,7 @@ def change_dumbbells(
     before = base.mark_point(size=80, strokeWidth=2, opacity=1, fill=_paper(mode)).encode(
         x=along, tooltip=tooltip
     )
-    after = base.mark_circle(size=130, opacity=1).encode(x="delta_b:Q", tooltip=tooltip)
+    after = base.mark_circle(size=130, opacity=1).encode(x=alt.X("delta_b:Q"), tooltip=tooltip)
     return alt.layer(centre, bars, before, after).properties(height=70 + 25 * max(1, shown.height))
 
 
@@ -266,7 +266,9 @@ def shared_bars(
     faint = alt.Chart(grid).mark_circle(size=90, opacity=1, color=theme.ink(mode, "line")).encode(x=x, y=y)
     full = alt.Chart(members).mark_circle(size=120, opacity=1, color=theme.ink(mode)).encode(x=x, y=y)
     joined = (
-        alt.Chart(members).mark_line(color=theme.ink(mode), strokeWidth=2).encode(x=x, y=y, detail="at:N")
+        alt.Chart(members)
+        .mark_line(color=theme.ink(mode), strokeWidth=2)
+        .encode(x=x, y=y, detail=alt.Detail("at:N"))
     )
     bars = (
         alt.Chart(
@@ -299,8 +301,14 @@ def sae_dots(figures: pl.DataFrame, mode: Mode = "light") -> Figure:
     )
     strong = theme.ACCENT[mode][1]
     base = alt.Chart(figures).encode(y=across, yOffset=alt.YOffset("other_sae:N"))
-    zero = alt.Chart(pl.DataFrame({"at": [0.0]})).mark_rule(color=theme.ink(mode, "muted")).encode(x="at:Q")
-    spans = base.mark_rule(strokeWidth=3, opacity=0.6, color=strong).encode(x="low:Q", x2="high:Q")
+    zero = (
+        alt.Chart(pl.DataFrame({"at": [0.0]}))
+        .mark_rule(color=theme.ink(mode, "muted"))
+        .encode(x=alt.X("at:Q"))
+    )
+    spans = base.mark_rule(strokeWidth=3, opacity=0.6, color=strong).encode(
+        x=alt.X("low:Q"), x2=alt.X2("high:Q")
+    )
     dots = base.mark_circle(size=130, opacity=1, color=strong).encode(
         x=along,
         tooltip=[

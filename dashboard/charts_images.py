@@ -56,9 +56,9 @@ def score_distributions(
         .mark_rect()
         .encode(
             x=along,
-            x2="right:Q",
+            x2=alt.X2("right:Q"),
             y=alt.Y("base:Q", title=None, axis=None, scale=rows),
-            y2="top:Q",
+            y2=alt.Y2("top:Q"),
             color=colour,
             tooltip=[
                 "generator:N",
@@ -76,12 +76,12 @@ def score_distributions(
     stroke = (
         alt.Chart(middles)
         .mark_rule(color=theme.ink(mode), strokeWidth=2)
-        .encode(x="median:Q", y="base:Q", y2="top:Q")
+        .encode(x=alt.X("median:Q"), y=alt.Y("base:Q"), y2=alt.Y2("top:Q"))
     )
     words = (
         alt.Chart(middles)
         .mark_text(align="left", baseline="top", fontSize=12, color=theme.ink(mode), limit=320, dx=4)
-        .encode(x=alt.value(0), y="above:Q", text="words:N")
+        .encode(x=alt.XValue(0), y=alt.Y("above:Q"), text=alt.Text("words:N"))
     )
     return alt.layer(bars, stroke, words).properties(height=64 + 62 * max(1, len(names)))
 
@@ -126,5 +126,9 @@ def concept_shares(concepts: pl.DataFrame, n: int = 20, mode: Mode = "light") ->
             ],
         )
     )
-    centre = alt.Chart(pl.DataFrame({"at": [0.0]})).mark_rule(color=theme.ink(mode, "muted")).encode(x="at:Q")
+    centre = (
+        alt.Chart(pl.DataFrame({"at": [0.0]}))
+        .mark_rule(color=theme.ink(mode, "muted"))
+        .encode(x=alt.X("at:Q"))
+    )
     return alt.layer(bars, centre).properties(height=70 + 23 * max(1, shown.height))

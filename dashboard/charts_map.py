@@ -52,7 +52,8 @@ def _strip(ramp: Bytes, words: dict[float, str], ticks: tuple[float, ...] = ()) 
         alt.Chart(pl.DataFrame({"left": [0.0], "right": [1.0]}))
         .mark_rect(color=gradient, cornerRadius=3)
         .encode(
-            x=alt.X("left:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False), axis=axis), x2="right:Q"
+            x=alt.X("left:Q", title=None, scale=alt.Scale(domain=[0, 1], nice=False), axis=axis),
+            x2=alt.X2("right:Q"),
         )
     )
     return alt.layer(strip).properties(height=48)

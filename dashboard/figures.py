@@ -1,5 +1,6 @@
 """Figures on pages: drawn up once per content, for that takes longer than all else a page does.
 
+Makers name channels by their classes, as in `alt.X2("high:Q")`: for a bare string Altair searches its schema.
 The makers in `charts` are pure functions, so what they were given tells what they give.
 """
 
@@ -9,9 +10,13 @@ from typing import Any, Literal
 
 import polars as pl
 import streamlit as st
+from altair.utils import schemapi
 from streamlit.elements.vega_charts import _convert_altair_to_vega_lite_spec as specification
 
 N_KEPT = 128  # figures
+
+# A figure is checked as a whole when its specification is made; its parts need not be as well.
+schemapi.disable_debug_mode()
 
 
 def show(
