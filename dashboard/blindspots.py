@@ -86,7 +86,7 @@ def ranked_table(now: Selection, rows: pl.DataFrame, everyone: bool) -> None:
     n_pages = max(1, math.ceil(rows.height / ROWS))
     place = st.container()
     with st.container(horizontal_alignment="center"):
-        page = _choose_page(n_pages)
+        page = chosen.choose_page(n_pages)
     shown = rows.slice((page - 1) * ROWS, ROWS)
     with place:
         key = f"ranking-{page}"
@@ -104,17 +104,6 @@ def ranked_table(now: Selection, rows: pl.DataFrame, everyone: bool) -> None:
             alt="Ranked concepts with their images",
             column_config=_columns(now.form),
         )
-
-
-def _choose_page(n_pages: int) -> int:
-    chosen.note_if_unknown(
-        "page", "page", lambda asked: asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= n_pages
-    )
-    if n_pages == 1:
-        return 1
-    if not 1 <= st.session_state.get("page", 1) <= n_pages:
-        st.session_state["page"] = 1
-    return min(max(1, st.pagination(n_pages, key="page", bind="query-params")), n_pages)
 
 
 def _cells(now: Selection, rows: pl.DataFrame) -> pl.DataFrame:

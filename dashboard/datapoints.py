@@ -80,9 +80,10 @@ def verdict_table(counts: pl.DataFrame) -> None:
         alt="Pairs of every generator by verdict",
     )
     st.caption(
-        "**Verdicts.** Where the likeness to a real image is beyond chance ($q < 0.05$): memorised, the same"
-        " picture (edges correlate by 0.8); template, the same layout (colours by 0.7). Else faithful, the"
-        " real twin is nearer than real images of other captions; different, it is not."
+        "**Verdicts.** Where the likeness to a real image is beyond chance: memorised, the same picture;"
+        " template, the same layout. Else faithful, the real twin is nearer than real images of other"
+        " captions; different, it is not. Unless the run was set otherwise, beyond chance is $q < 0.05$, the"
+        " same picture has edges that correlate by 0.8, and the same layout colours that do by 0.7."
     )
 
 
@@ -210,10 +211,15 @@ def _copy_cards(now: Selection, rows: pl.DataFrame, n_columns: int = 3) -> None:
 
 
 def copy_words(row: Mapping[str, Any]) -> str:
-    """How like the two images are, whose the nearest real one is, and how often its picture is in the set."""
+    """How like the two images are, and `nearest_words`."""
+    like = f"Edges {theme.delta(row['nearest_edges'])}, layout {theme.delta(row['nearest_layout'])}"
+    return f"{like}, q {theme.number(row['q'], 2)}. {nearest_words(row)}"
+
+
+def nearest_words(row: Mapping[str, Any]) -> str:
+    """Whose the nearest real image is, and how often its picture is in the set."""
     own = row["nearest_image_id"] == row["real_image_id"]
     often = row["n_duplicates"]
     times = f" The real image is in the set {often + 1} times." if often else ""
-    like = f"Edges {theme.delta(row['nearest_edges'])}, layout {theme.delta(row['nearest_layout'])}"
     whose = "its own real image" if own else "the real image of another caption"
-    return f"{like}, q {theme.number(row['q'], 2)}. Nearest is {whose}.{times}"
+    return f"Nearest is {whose}.{times}"

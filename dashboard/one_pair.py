@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import cards, charts_images, components, figures, queries, queries_images, theme
 from dashboard import selection as chosen
-from dashboard.datapoints import WEIGHT_READING, copy_words, go_to_pair, small_files, verdict_badge
+from dashboard.datapoints import WEIGHT_READING, go_to_pair, nearest_words, small_files, verdict_badge
 from dashboard.selection import Selection
 from tables.schemas import REAL
 
@@ -104,7 +104,7 @@ def _pair_head(now: Selection, row: Mapping[str, Any], n_pairs: int) -> None:
     with st.container(horizontal=True, gap="medium"):
         for label, value in figures.items():
             st.metric(label, value, width="content")
-    st.text(copy_words(row))
+    st.text(nearest_words(row))
 
 
 def _concept_rows(now: Selection, concepts: pl.DataFrame) -> None:
