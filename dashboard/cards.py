@@ -48,13 +48,13 @@ def load_pairs(now: Selection, concept_id: int, source: str, limit: int, heat: b
         return []
     twin_source = str(best["twin_source"][0])
     twin_ids = best["twin_image_id"].drop_nulls().to_list()
-    mains = queries.thumbnails(now.lake, source, best["image_id"].to_list())
-    twins = queries.thumbnails(now.lake, twin_source, twin_ids)
-    words = queries.captions(now.lake, best["pair_id"].to_list())
+    pair_ids = best["pair_id"].to_list()
+    mains = queries.thumbnails(now.lake, source, best["image_id"].to_list(), pair_ids=pair_ids)
+    twins = queries.thumbnails(now.lake, twin_source, twin_ids, pair_ids=pair_ids)
+    words = queries.captions(now.lake, pair_ids)
     codes = {}
     if heat:
-        ids = (concept_id, twin_ids, best["pair_id"].to_list())
-        codes = queries.patch_codes(now.lake, now.sae, twin_source, *ids)
+        codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, twin_ids, pair_ids)
     pairs = []
     for row in best.iter_rows(named=True):
         shape = row["grid_height"], row["grid_width"]
@@ -138,11 +138,12 @@ def best_pairs(now: Selection, concept_ids: Sequence[int], source: str) -> dict[
     generator = now.generator or ""
     sides = [(concept_id, source) for concept_id in concept_ids]
     rows = queries_compare.row_images(now.lake, now.sae, generator, sides)
+    pair_ids = rows["pair_id"].to_list()
     real, drawn = (
-        queries.thumbnails(now.lake, each, rows[column].drop_nulls().to_list())
+        queries.thumbnails(now.lake, each, rows[column].drop_nulls().to_list(), pair_ids=pair_ids)
         for each, column in ((REAL, "real_image_id"), (generator, "gen_image_id"))
     )
-    words = queries.captions(now.lake, rows["pair_id"].to_list())
+    words = queries.captions(now.lake, pair_ids)
     found = {}
     for row in rows.iter_rows(named=True):
         both = [

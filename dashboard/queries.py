@@ -125,6 +125,7 @@ def differences(lake: str, sae: str, generator: str) -> pl.DataFrame:
     )
 
 
+@by_version("concepts", "name_edits", "layout", "concept_stats", "energy_differences")
 def compared(lake: str, sae: str, generator: str | None) -> pl.DataFrame:
     """Concepts with their energy differences for one generator (nulls where there are none), by id."""
     wanted = differences(lake, sae, generator or "")
@@ -310,13 +311,23 @@ def top_images(
 
 @by_version("images", max_entries=128)
 def thumbnails(
-    lake: str, source: str, image_ids: Sequence[int], size: int = pictures.THUMBNAIL
+    lake: str,
+    source: str,
+    image_ids: Sequence[int],
+    size: int = pictures.THUMBNAIL,
+    pair_ids: Sequence[int] | None = None,
 ) -> dict[int, bytes]:
-    """Small WebP files of a few images of one source; images that are missing or unreadable are left out."""
+    """Small WebP files of a few images of one source; images that are missing or unreadable are left out.
+
+    `pair_ids`, where they are known, are those of the images: images lie in their order.
+    """
+    wanted = pl.col("image_id").is_in(list(image_ids))
+    if pair_ids is not None:
+        wanted &= pl.col("pair_id").is_in(list(pair_ids))
     rows = (
         store(lake)
         .scan("images")
-        .filter(pl.col("source") == source, pl.col("image_id").is_in(list(image_ids)))
+        .filter(pl.col("source") == source, wanted)
         .select("image_id", "image")
         .collect()
     )

@@ -6,6 +6,7 @@ again skips what is there, and two processes that write the same shard leave it 
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ from tables.schemas import TABLES, Table
 # Object stores refuse a commit that lost a race; with the default of 15 retries 4 of 40 writers gave up.
 _COMMIT_RETRIES = 200
 _CONFLICT_RETRIES = 20
+_READERS = 8  # threads
 # The column that readers look rows up by, where ordering the files by it pays.
 _ORDER = {"energies": "concept_id"}
 # Rows that are read at once where rows are wide and a few of them are asked for: a concept's heat maps, the
-# codes of some pairs. With the default of a million, all of a file is unpacked for one row.
+# codes and images of some pairs. With the default of a million, all of a file is unpacked for one row.
 _GROUPS = {
-    name: WriterProperties(max_row_group_size=n) for name, n in {"top_images": 1024, "codes": 64}.items()
+    name: WriterProperties(max_row_group_size=n)
+    for name, n in {"top_images": 1024, "codes": 64, "images": 128}.items()
 }
 
 _STATUS = {
@@ -208,7 +211,9 @@ class TableStore:
         Columns: table, rows, files, bytes (of the newest version), version (null if missing), last_stage,
         last_run, updated (UTC; all three of the last write by a stage, null if there was none).
         """
-        return pl.DataFrame([self._status(name) for name in TABLES], schema=_STATUS, orient="row")
+        with ThreadPoolExecutor(_READERS) as pool:  # logs are small files, and there are many
+            rows = list(pool.map(self._status, TABLES))
+        return pl.DataFrame(rows, schema=_STATUS, orient="row")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,10 +69,10 @@ def _visit_all(server: Server) -> None:
             _sound(session, page, query)
 
 
-def page_rows(server: Server) -> list[Row]:
+def page_rows(server: Server, pages: Mapping[str, tuple[str, str]] = PAGES) -> list[Row]:
     """Cold and warm server time of every page, with what a rerun sends; the map's size has a bar."""
     rows = []
-    for name, (page, query) in PAGES.items():
+    for name, (page, query) in pages.items():
         with Session(server) as session:
             session.clear_caches()
             cold, _ = _sound(session, page, query)

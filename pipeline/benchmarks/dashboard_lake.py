@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFilter
 
+from pipeline.benchmarks import dashboard_generators as generators
 from pipeline.benchmarks import dashboard_tables as tables_of
 from pipeline.benchmarks.dashboard_tables import DATASET, SAE, Drawn, Sizes
 from tables import OK, REAL, TableStore, image_id
@@ -74,10 +75,10 @@ def _fill(lake: TableStore, sizes: Sizes) -> None:
         company = tables_of.company(rng, drawn, real, topic, company, sizes)
         rows["cooccurrences"] = company
         if source != REAL:
-            rows |= tables_of.per_generator(rng, drawn, real, ids, sizes)
+            rows |= generators.per_generator(rng, drawn, real, ids, sizes)
         for table, frame in rows.items():
             _write(lake, table, frame, runs)
-    _write(lake, "agreements", tables_of.agreements(rng, list(worlds)[1:]), runs)
+    _write(lake, "agreements", generators.agreements(rng, list(worlds)[1:]), runs)
     for table in TABLES:
         lake.compact(table)
 
@@ -209,7 +210,7 @@ def _runs(lake: TableStore, sizes: Sizes) -> Runs:
     """A recorded run of every stage, three times over as reruns leave them; the newest by stage."""
     tracker = Tracker(lake.uri)
     found: Runs = {}
-    for _ in range(3):
+    for _ in range(sizes.n_reruns):
         for name in _RUNS:
             settings = {**asdict(sizes), "suppressed_below": 0.1, "exaggerated_above": 0.9, "level": 0.05}
             with tracker.stage(name, settings, dict.fromkeys(TABLES, 1)) as run:
