@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import pickle
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow.parquet import ParquetFile
 from rows import frame, layout
 
 from tables import TABLES, TableError, TableStore
@@ -271,3 +273,39 @@ def test_addresses(tmp_path):
         TableStore(tmp_path / "run=3")
     with TableStore("s3://bucket/lake").lock():
         pass  # nothing to lock, nothing contacted
+
+
+def test_a_store_that_was_read_before_sees_commits_and_a_table_that_was_made_anew(tmp_path):
+    store = TableStore(tmp_path)
+    append(tmp_path, "a", layout("s", 1))
+    assert store.scan("layout").collect()["concept_id"].to_list() == [1]
+    append(tmp_path, "b", layout("s", 2))
+    assert sorted(store.scan("layout").collect()["concept_id"]) == [1, 2]
+    version = store.version("layout")
+    shutil.rmtree(at(tmp_path, "layout"))
+    assert store.scan("layout").collect().is_empty() and store.versions() == {}
+    append(tmp_path, "a", layout("t", 3))
+    append(tmp_path, "b", layout("t", 4))
+    assert store.version("layout") == version == store.versions()["layout"]
+    assert sorted(store.scan("layout").collect()["concept_id"]) == [3, 4]
+
+
+def test_wide_rows_lie_in_small_groups(tmp_path):
+    pairs = range(300)
+    rows = {"pair_id": pairs, "image_id": pairs, "sae": "s", "source": "real", "n_tokens": 5, "n_prefix": 1}
+    codes = pl.DataFrame(rows).with_columns(
+        pl.col("n_tokens", "n_prefix").cast(pl.Int32),
+        token=pl.lit([1], dtype=pl.List(pl.Int32)),
+        concept=pl.lit([0], dtype=pl.List(pl.Int32)),
+        activation=pl.lit([1.0], dtype=pl.List(pl.Float32)),
+    )
+    store = TableStore(tmp_path)
+    for part in range(2):
+        half = codes.slice(150 * part, 150)
+        store.append("codes", half, shard=str(part), stage="encode", run_id="run")
+    sizes = [[64, 64, 22]] * 2  # at most 64 rows
+    for expected in (sizes, [[64, 64, 64, 64, 44]]):
+        files = [ParquetFile(file) for file in DeltaTable(at(tmp_path, "codes")).file_uris()]
+        groups = [[f.metadata.row_group(k).num_rows for k in range(f.num_row_groups)] for f in files]
+        assert groups == expected
+        store.compact("codes")
