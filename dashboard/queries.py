@@ -6,6 +6,8 @@ page shows new data at its next rerun without a restart.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 import polars as pl
 import streamlit as st
@@ -331,10 +333,9 @@ def thumbnails(
         .select("image_id", "image")
         .collect()
     )
-    decoded = {row["image_id"]: pictures.decode(row["image"]) for row in rows.iter_rows(named=True)}
-    return {
-        key: pictures.webp(pictures.fitted(picture, size), 85) for key, picture in decoded.items() if picture
-    }
+    with ThreadPoolExecutor() as pool:  # decoders and encoders leave other threads free
+        small = list(pool.map(pictures.thumbnail, rows["image"], repeat(size)))
+    return {key: file for key, file in zip(rows["image_id"], small, strict=True) if file}
 
 
 @by_version("pairs", max_entries=256)
