@@ -6,12 +6,14 @@ Names and captions come from the web: they are shown with `st.text`, in data fra
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import polars as pl
 import streamlit as st
 
 from dashboard import access, theme
+from tables import TableError
 from tables.schemas import TABLES
 
 CONCEPT_PAGE = "app_pages/concept.py"
@@ -90,6 +92,18 @@ def foreign_table(problem: str, lake: str) -> None:
         f"python -m pipeline status --lake {theme.one_line(lake, 200)}",
         ":material/table_view:",
     )
+
+
+@contextmanager
+def readable(lake: str) -> Iterator[None]:
+    """A part of a page: where one of its tables is of another release it says so, and the page goes on."""
+    try:
+        yield
+    except TableError as problem:
+        with st.container(border=True):
+            st.subheader(":material/table_view: This part cannot be read", anchor=False)
+            st.text(theme.one_line(str(problem), 900))
+            st.code(f"python -m pipeline status --lake {theme.one_line(lake, 200)}", language=None)
 
 
 def partly_filled(lake: str) -> None:

@@ -34,4 +34,5 @@ if rows.is_empty():
 else:
     blindspots.ranked_table(now, rows, everyone)
 blindspots.rule_reading(now.form, rule)
-advising.advice_table(now)
+with components.readable(now.lake):
+    advising.advice_table(now)

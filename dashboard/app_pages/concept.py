@@ -12,7 +12,8 @@ default = (first if first.height else frame)["concept_id"][0]
 concept_id = concepts.concept_bar(frame, default)
 row = frame.filter(pl.col("concept_id") == concept_id).row(0, named=True)
 concepts.concept_header(now, row)
-advising.concept_advice(now, concept_id)
+with components.readable(now.lake):
+    advising.concept_advice(now, concept_id)
 
 st.header("In every generator", anchor=False)
 numbers = queries.in_form(queries.concept_numbers(now.lake, now.sae, concept_id), now.form)
@@ -26,7 +27,8 @@ else:
     concepts.caption_table(queries.caption_difference(now.lake, now.sae, concept_id))
 
 cards.concept_images(now, concept_id)
-probes.probe_results(now, concept_id)
+with components.readable(now.lake):
+    probes.probe_results(now, concept_id)
 
 near, together = st.columns([2, 3], gap="large")
 with near:

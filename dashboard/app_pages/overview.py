@@ -47,4 +47,5 @@ st.header("Most exaggerated", anchor=False)
 st.caption("The generated image with the most of the concept, and the real image of its caption.")
 cards.striking_concepts(now, queries.striking(frame, now.form, "exaggerated", 6, True), "exaggerated")
 
-summary.tables_and_runs(now)
+with components.readable(now.lake):
+    summary.tables_and_runs(now)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import polars as pl
 import pytest
 
 from dashboard import access
@@ -21,7 +22,7 @@ from tables import TableStore
 
 lake, stop = TableStore(sys.argv[1]), pathlib.Path(sys.argv[2])
 differences = lake.scan("energy_differences").drop("run_id").collect()
-energies = lake.scan("energies").drop("run_id").collect()
+energies = lake.scan("energies").drop("run_id").collect().unique("concept_id").head(5)
 advice = lake.scan("advice").drop("run_id").collect()
 for turn in range(10_000):
     if stop.exists():
@@ -32,7 +33,7 @@ for turn in range(10_000):
         where = {"sae": rows["sae"][0], "generator": generator}
         at = {"shard": f"turn-{turn}", "stage": "compare", "run_id": f"run-{turn}"}
         lake.replace("energy_differences", rows, where=where, **at)
-    more = energies.head(5).with_columns(image_id=pl.lit(turn + 1, pl.Int64))
+    more = energies.with_columns(image_id=pl.lit(turn + 1, pl.Int64))
     lake.append("energies", more, shard=f"turn-{turn}", stage="encode", run_id=f"run-{turn}")
     where = {"sae": advice["sae"][0], "generator": advice["generator"][0]}
     at = {"shard": f"turn-{turn}", "stage": "advise", "run_id": f"run-{turn}"}
@@ -78,3 +79,20 @@ def test_a_table_that_disappears_or_changes_its_columns_gets_a_sentence(open_pag
     app = open_page(lake, "images" if table == "datapoints" else "overview")
     assert table in "\n".join(text.value for text in app.text)
     assert "python -m pipeline status" in "\n".join(code.value for code in app.code)
+
+
+@pytest.mark.parametrize(
+    ("table", "page"), [("probes", "concept"), ("advice", "concept"), ("advice", "blindspots")]
+)
+def test_a_part_of_another_release_leaves_the_rest_of_its_page(open_page, tmp_path, table, page):
+    lake = lakes.full_lake(tmp_path / "lake")
+    folder = tmp_path / "lake" / "tables" / table
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+    pl.DataFrame({"sae": ["an older one"]}).write_delta(str(folder))
+    app = open_page(lake, page, concept="2")
+    assert not app.exception
+    assert [part.value for part in app.subheader if "cannot be read" in part.value]
+    assert table in "\n".join(text.value for text in app.text)
+    assert app.title[0].value != "This lake cannot be read"
+    if page == "concept":
+        assert "Fires together with" in [part.value for part in app.header]
