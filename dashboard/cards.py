@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,17 +93,39 @@ def picture(side: Side, heat: Heat | None = None) -> None:
         return
     data = side.image
     if heat is not None and side.grid is not None and heat.opacity > 0:
-        data = _heated(data, side.grid, heat.top, heat.opacity, heat.crop)
+        data = _heated([(data, side.grid)], heat.top, heat.opacity, heat.crop)[0]
     st.image(pictures.address(data), width="stretch", alt=f"{theme.one_line(side.source, 40)} image")
     st.caption(name)
 
 
-@st.cache_resource(show_spinner=False, max_entries=512)
-def _heated(data: bytes, grid: np.ndarray, top: float, opacity: float, crop: float) -> bytes:
-    picture = pictures.decode(data)
-    if picture is None:
-        return data
-    return pictures.webp(pictures.overlay(picture, grid, opacity, top, crop))
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _heated(
+    sides: Sequence[tuple[bytes, np.ndarray]], top: float, opacity: float, crop: float
+) -> list[bytes]:
+    """Files with their heat maps laid over them; all are made side by side."""
+
+    def one(side: tuple[bytes, np.ndarray]) -> bytes:
+        picture = pictures.decode(side[0])
+        if picture is None:
+            return side[0]
+        return pictures.webp(pictures.overlay(picture, side[1], opacity, top, crop))
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(one, sides))
+
+
+def _with_heat(pairs: Sequence[Pair], heat: Heat) -> list[Pair]:
+    """Cards of images that have their heat maps on them already."""
+    sides = [side for pair in pairs for side in (pair.main, pair.twin)]
+    warm = [
+        (side, side.image, side.grid) for side in sides if side.image is not None and side.grid is not None
+    ]
+    files = _heated([(image, grid) for _, image, grid in warm], heat.top, heat.opacity, heat.crop)
+    done = {id(side): Side(side.source, file) for (side, *_), file in zip(warm, files, strict=True)}
+    return [
+        Pair(done.get(id(pair.main), pair.main), done.get(id(pair.twin), pair.twin), pair.caption)
+        for pair in pairs
+    ]
 
 
 @functools.cache
@@ -112,6 +135,8 @@ def _no_image() -> str:
 
 def pair_grid(pairs: Sequence[Pair], heat: Heat | None = None, n_columns: int = 3) -> None:
     """Cards in rows of `n_columns`, equally high."""
+    if heat is not None and heat.opacity > 0:
+        pairs, heat = _with_heat(pairs, heat), None
     for start in range(0, len(pairs), n_columns):
         row = pairs[start : start + n_columns]
         for column, pair in zip(st.columns(n_columns), row, strict=False):

@@ -177,7 +177,8 @@ def neighbour_links(now: Selection, frame: pl.DataFrame, row: Mapping[str, Any],
     if not queries.filled(now.lake, "concepts", now.sae):
         empty_table("concepts", now.lake)
         return
-    names = dict(frame.select("concept_id", "name").iter_rows())
+    named = frame.filter(pl.col("concept_id").is_in([concept_id for concept_id, _ in near]))
+    names = dict(named.select("concept_id", "name").iter_rows())
     for concept_id, cosine in near:
         concept_step(concept_id, names.get(concept_id), f"  :gray[{theme.delta(cosine)}]")
     st.caption(
