@@ -127,7 +127,7 @@ def differences(lake: str, sae: str, generator: str) -> pl.DataFrame:
     )
 
 
-@by_version("concepts", "name_edits", "layout", "concept_stats", "energy_differences")
+@by_version("concepts", "name_edits", "layout", "regions", "concept_stats", "energy_differences")
 def compared(lake: str, sae: str, generator: str | None) -> pl.DataFrame:
     """Concepts with their energy differences for one generator (nulls where there are none), by id."""
     wanted = differences(lake, sae, generator or "")
