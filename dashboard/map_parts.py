@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit import runtime
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import charts_map, components, map_deck, maps, queries, queries_map, theme
+from dashboard import charts_map, components, figures, map_deck, maps, queries, queries_map, theme
 from dashboard import selection as chosen
 from dashboard.rankings import Narrowing
 from dashboard.selection import Selection
@@ -123,7 +123,7 @@ def legend(now: Selection, by: str, frame: pl.DataFrame, shown: pl.DataFrame) ->
         "q": charts_map.q_scale,
     }
     if by in strips:
-        st.altair_chart(strips[by](now.mode), width="stretch", alt=f"Colours of the {by}")
+        figures.show(strips[by], now.mode, alt=f"Colours of the {by}")
     else:
         st.caption(
             {

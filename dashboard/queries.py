@@ -235,6 +235,14 @@ def striking(
     return ordered.head(n)
 
 
+@by_version("concepts", "name_edits", "layout", "regions", "concept_stats", "energy_differences")
+def most_striking(
+    lake: str, sae: str, generator: str | None, form: str, side: str, n: int, one_per_name: bool = False
+) -> pl.DataFrame:
+    """`striking` of all concepts of a generator."""
+    return striking(compared(lake, sae, generator), form, side, n, one_per_name)
+
+
 def search(frame: pl.DataFrame, text: str, limit: int = MAX_HITS) -> pl.DataFrame:
     """Concepts whose id, name or evidence words match, best first: the id itself, then names, then words.
 
@@ -367,11 +375,12 @@ def patch_codes(
         .select("image_id", "n_tokens", "n_prefix", "token", "concept", "activation")
         .collect()
     )
-    maps: dict[int, list[float]] = {}
-    for row in rows.iter_rows(named=True):
-        patches = [0.0] * max(0, row["n_tokens"] - row["n_prefix"])
-        for token, concept, activation in zip(row["token"], row["concept"], row["activation"], strict=True):
-            if concept == concept_id and row["n_prefix"] <= token < row["n_tokens"]:
-                patches[token - row["n_prefix"]] = activation
-        maps[row["image_id"]] = patches
+    sizes = rows.select("image_id", (pl.col("n_tokens") - pl.col("n_prefix")).clip(lower_bound=0))
+    maps = {image: [0.0] * n_patches for image, n_patches in sizes.iter_rows()}
+    patch = pl.col("token") - pl.col("n_prefix")
+    fired = rows.explode("token", "concept", "activation").filter(
+        pl.col("concept") == concept_id, patch >= 0, pl.col("token") < pl.col("n_tokens")
+    )
+    for image, at, activation in fired.select("image_id", patch, "activation").iter_rows():
+        maps[image][at] = activation
     return maps

@@ -7,7 +7,7 @@ from dashboard import advising, cards, charts, components, concepts, figures, pr
 
 now = selection.current()
 frame = now.compared()
-first = queries.striking(frame, now.form, "suppressed", 1)
+first = queries.most_striking(now.lake, now.sae, now.generator, now.form, "suppressed", 1)
 default = (first if first.height else frame)["concept_id"][0]
 concept_id = concepts.concept_bar(frame, default)
 row = frame.filter(pl.col("concept_id") == concept_id).row(0, named=True)

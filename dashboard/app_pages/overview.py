@@ -36,16 +36,17 @@ if not null.is_empty():
     st.caption("Dotted: halves of the real images against each other, where nothing differs but chance.")
 summary.distribution_table(statistics, now.lake)
 
+who = (now.lake, now.sae, now.generator, now.form)
 st.header("Most suppressed", anchor=False)
 st.caption(
     "The real image with the most of the concept, and what the generator drew from its caption. Of concepts"
     " that share a name, the strongest."
 )
-cards.striking_concepts(now, queries.striking(frame, now.form, "suppressed", 6, True), "suppressed")
+cards.striking_concepts(now, queries.most_striking(*who, "suppressed", 6, True), "suppressed")
 
 st.header("Most exaggerated", anchor=False)
 st.caption("The generated image with the most of the concept, and the real image of its caption.")
-cards.striking_concepts(now, queries.striking(frame, now.form, "exaggerated", 6, True), "exaggerated")
+cards.striking_concepts(now, queries.most_striking(*who, "exaggerated", 6, True), "exaggerated")
 
 with components.readable(now.lake):
     summary.tables_and_runs(now)
