@@ -44,26 +44,44 @@ class Heat:
 
 def load_pairs(now: Selection, concept_id: int, source: str, limit: int, heat: bool = True) -> list[Pair]:
     """The best images of a concept on one side with their twins; `heat` also reads the twins' codes."""
-    best = queries.top_images(now.lake, now.sae, source, concept_id, now.generator or "", limit)
-    if best.is_empty():
-        return []
-    twin_source = str(best["twin_source"][0])
-    twin_ids = best["twin_image_id"].drop_nulls().to_list()
-    pair_ids = best["pair_id"].to_list()
-    mains = queries.thumbnails(now.lake, source, best["image_id"].to_list(), pair_ids=pair_ids)
-    twins = queries.thumbnails(now.lake, twin_source, twin_ids, pair_ids=pair_ids)
-    words = queries.captions(now.lake, pair_ids)
-    codes = {}
-    if heat:
-        codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, twin_ids, pair_ids)
-    pairs = []
-    for row in best.iter_rows(named=True):
-        shape = row["grid_height"], row["grid_width"]
-        main = Side(source, mains.get(row["image_id"]), pictures.patch_grid(row["heatmap"], *shape))
-        twin_id = row["twin_image_id"]
-        twin = Side(twin_source, twins.get(twin_id), pictures.patch_grid(codes.get(twin_id), *shape))
-        pairs.append(Pair(main, twin, words.get(row["pair_id"], "")))
-    return pairs
+    return load_sides(now, concept_id, [source], limit, heat)[0]
+
+
+def load_sides(
+    now: Selection, concept_id: int, sources: Sequence[str], limit: int, heat: bool = True
+) -> list[list[Pair]]:
+    """`load_pairs` of several sides; what lies in one place is read once for all of them."""
+    generator = now.generator or ""
+    best = [queries.top_images(now.lake, now.sae, each, concept_id, generator, limit) for each in sources]
+    twin_sources = [str(rows["twin_source"][0]) if rows.height else "" for rows in best]
+    pair_ids = sorted({pair_id for rows in best for pair_id in rows["pair_id"]})
+    wanted: dict[str, set[int]] = {}
+    for rows, source, twin_source in zip(best, sources, twin_sources, strict=True):
+        wanted.setdefault(source, set()).update(rows["image_id"])
+        wanted.setdefault(twin_source, set()).update(rows["twin_image_id"].drop_nulls())
+    files = {
+        source: queries.thumbnails(now.lake, source, sorted(ids), pair_ids=pair_ids) if ids else {}
+        for source, ids in wanted.items()
+    }
+    words = queries.captions(now.lake, pair_ids) if pair_ids else {}
+    found = []
+    for rows, source, twin_source in zip(best, sources, twin_sources, strict=True):
+        codes = {}
+        if heat and rows.height:
+            ids, pairs = rows["twin_image_id"].drop_nulls().to_list(), rows["pair_id"].to_list()
+            codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, ids, pairs)
+        side = []
+        for row in rows.iter_rows(named=True):
+            shape, twin_id = (row["grid_height"], row["grid_width"]), row["twin_image_id"]
+            grids = (
+                pictures.patch_grid(row["heatmap"], *shape),
+                pictures.patch_grid(codes.get(twin_id), *shape),
+            )
+            main = Side(source, files[source].get(row["image_id"]), grids[0])
+            twin = Side(twin_source, files[twin_source].get(twin_id), grids[1])
+            side.append(Pair(main, twin, words.get(row["pair_id"], "")))
+        found.append(side)
+    return found
 
 
 def shared_scale(pairs: Sequence[Pair]) -> float:
@@ -194,15 +212,15 @@ def _concept_card(now: Selection, row: Mapping[str, Any], best: Pair | None) -> 
 def concept_images(now: Selection, concept_id: int, limit: int = 6) -> None:
     """The images that show a concept best, real ones and then generated ones, with twins and heat maps."""
     generator = now.generator
-    real = load_pairs(now, concept_id, REAL, limit)
-    drawn = load_pairs(now, concept_id, generator, limit) if generator else []
+    sources = [REAL, generator] if generator else [REAL]
+    real, drawn = [*load_sides(now, concept_id, sources, limit), []][:2]
     head, slider = st.columns([3, 1], vertical_alignment="bottom")
     head.header("Images", anchor=False)
-    if not queries.filled(now.lake, "top_images", now.sae):
-        components.empty_table("top_images", now.lake)
-        return
     if not real and not drawn:
-        st.caption("It fires in no image.")
+        if queries.filled(now.lake, "top_images", now.sae):
+            st.caption("It fires in no image.")
+        else:
+            components.empty_table("top_images", now.lake)
         return
     with slider:
         opacity = choose_opacity()

@@ -174,7 +174,7 @@ def caption_table(rows: pl.DataFrame) -> None:
 def neighbour_links(now: Selection, frame: pl.DataFrame, row: Mapping[str, Any], limit: int = 8) -> None:
     """Links to the concepts whose atoms are nearest, with the cosine."""
     near = list(zip(row["neighbours"] or [], row["neighbour_cosine"] or [], strict=False))[:limit]
-    if not queries.filled(now.lake, "concepts", now.sae):
+    if not near and not queries.filled(now.lake, "concepts", now.sae):
         empty_table("concepts", now.lake)
         return
     named = frame.filter(pl.col("concept_id").is_in([concept_id for concept_id, _ in near]))
@@ -191,11 +191,11 @@ def cooccurrence_table(now: Selection, frame: pl.DataFrame, concept_id: int) -> 
     real = queries.cooccurring(now.lake, now.sae, concept_id, REAL).select(
         "partner", "n_images", "strength", "lift"
     )
-    if not queries.filled(now.lake, "cooccurrences", now.sae):
-        empty_table("cooccurrences", now.lake)
-        return
     if real.is_empty():
-        st.caption("It fires together with no other concept often enough to be kept.")
+        if queries.filled(now.lake, "cooccurrences", now.sae):
+            st.caption("It fires together with no other concept often enough to be kept.")
+        else:
+            empty_table("cooccurrences", now.lake)
         return
     drawn = queries.cooccurring(now.lake, now.sae, concept_id, now.generator or "")
     shown = (
