@@ -3,6 +3,8 @@
 `map_deck.py` draws it, `map_labels.py` says what is written on it.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -53,7 +55,7 @@ def points(on_map: pl.DataFrame, colour: str, size: str, form: str = "ratio", mo
     `on_map` has concept_id, name, x, y, label, prevalence, q, group, region and the form's column. Keys: i
     id, n name, x, y, c colour with alpha, r radius in pixels, d difference, l label, q, p prevalence.
     """
-    share = on_map["prevalence"].fill_null(0).to_numpy()
+    share = on_map["prevalence"].cast(pl.Float64).fill_null(0)
     named = on_map.select("concept_id", "name").iter_rows()
     rows = pl.DataFrame(
         {
@@ -61,16 +63,23 @@ def points(on_map: pl.DataFrame, colour: str, size: str, form: str = "ratio", mo
             "n": [theme.concept_title(concept, name) for concept, name in named],
             "x": on_map["x"],
             "y": on_map["y"],
-            "c": colours(on_map, colour, form, mode).tolist(),
+            "c": pl.Series(colours(on_map, colour, form, mode).astype(np.int32)).arr.to_list(),
             "r": np.round(radii(on_map, size, form), 1),
-            "d": [theme.delta(value) for value in on_map[form].to_list()],
+            "d": _texts(on_map[form].cast(pl.Float64).round(2), theme.delta),
             "l": on_map["label"].fill_null("not compared"),
-            "q": [theme.number(value, 2) for value in on_map["q"].to_list()],
-            "p": [theme.percent(value) for value in share.tolist()],
+            "q": _texts(on_map["q"].cast(pl.Float64).round_sig_figs(2), lambda q: theme.number(q, 2)),
+            "p": _texts(share, theme.percent),
         },
-        schema_overrides={"c": pl.List(pl.Int32), "n": pl.String, "d": pl.String, "q": pl.String},
+        schema_overrides={"n": pl.String},
     )
     return rows.write_json().encode()
+
+
+def _texts(values: pl.Series, written: Callable[[float | None], str]) -> pl.Series:
+    """Numbers as people read them; each is written once, however often it occurs."""
+    kinds = values.unique().to_list()
+    words = pl.Series([written(kind) for kind in kinds], dtype=pl.String)
+    return values.replace_strict(pl.Series(kinds, dtype=pl.Float64), words)
 
 
 def ghosts(on_map: pl.DataFrame) -> bytes:
