@@ -55,21 +55,13 @@ def load_sides(
     best = [queries.top_images(now.lake, now.sae, each, concept_id, generator, limit) for each in sources]
     twin_sources = [str(rows["twin_source"][0]) if rows.height else "" for rows in best]
     pair_ids = sorted({pair_id for rows in best for pair_id in rows["pair_id"]})
-    wanted: dict[str, set[int]] = {}
-    for rows, source, twin_source in zip(best, sources, twin_sources, strict=True):
-        wanted.setdefault(source, set()).update(rows["image_id"])
-        wanted.setdefault(twin_source, set()).update(rows["twin_image_id"].drop_nulls())
-    files = {
-        source: queries.thumbnails(now.lake, source, sorted(ids), pair_ids=pair_ids) if ids else {}
-        for source, ids in wanted.items()
-    }
+    mains = _wanted(sources, best, "image_id")
+    twins = _wanted(twin_sources, best, "twin_image_id")
+    files = queries.thumbnails_of(now.lake, (*mains, *twins)) if mains else {}
+    codes = queries.patch_codes(now.lake, now.sae, concept_id, twins) if heat and twins else {}
     words = queries.captions(now.lake, pair_ids) if pair_ids else {}
     found = []
     for rows, source, twin_source in zip(best, sources, twin_sources, strict=True):
-        codes = {}
-        if heat and rows.height:
-            ids, pairs = rows["twin_image_id"].drop_nulls().to_list(), rows["pair_id"].to_list()
-            codes = queries.patch_codes(now.lake, now.sae, twin_source, concept_id, ids, pairs)
         side = []
         for row in rows.iter_rows(named=True):
             shape, twin_id = (row["grid_height"], row["grid_width"]), row["twin_image_id"]
@@ -77,11 +69,19 @@ def load_sides(
                 pictures.patch_grid(row["heatmap"], *shape),
                 pictures.patch_grid(codes.get(twin_id), *shape),
             )
-            main = Side(source, files[source].get(row["image_id"]), grids[0])
-            twin = Side(twin_source, files[twin_source].get(twin_id), grids[1])
+            main = Side(source, files.get(row["image_id"]), grids[0])
+            twin = Side(twin_source, files.get(twin_id), grids[1])
             side.append(Pair(main, twin, words.get(row["pair_id"], "")))
         found.append(side)
     return found
+
+
+def _wanted(sources: Sequence[str], best: Sequence[pl.DataFrame], column: str) -> queries.Wanted:
+    return tuple(
+        (source, rows[column].drop_nulls().to_list(), rows["pair_id"].to_list())
+        for source, rows in zip(sources, best, strict=True)
+        if rows[column].count()
+    )
 
 
 def shared_scale(pairs: Sequence[Pair]) -> float:
@@ -182,16 +182,15 @@ def best_pairs(now: Selection, concept_ids: Sequence[int], source: str) -> dict[
     sides = [(concept_id, source) for concept_id in concept_ids]
     rows = queries_compare.row_images(now.lake, now.sae, generator, sides)
     pair_ids = rows["pair_id"].to_list()
-    real, drawn = (
-        queries.thumbnails(now.lake, each, rows[column].drop_nulls().to_list(), pair_ids=pair_ids)
-        for each, column in ((REAL, "real_image_id"), (generator, "gen_image_id"))
-    )
+    columns = ((REAL, "real_image_id"), (generator, "gen_image_id"))
+    wanted = tuple((each, rows[column].drop_nulls().to_list(), pair_ids) for each, column in columns)
+    files = queries.thumbnails_of(now.lake, wanted)
     words = queries.captions(now.lake, pair_ids)
     found = {}
     for row in rows.iter_rows(named=True):
         both = [
-            Side(REAL, real.get(row["real_image_id"])),
-            Side(generator, drawn.get(row["gen_image_id"])),
+            Side(REAL, files.get(row["real_image_id"])),
+            Side(generator, files.get(row["gen_image_id"])),
         ]
         main, twin = both if source == REAL else reversed(both)
         found[row["concept_id"]] = Pair(main, twin, words.get(row["pair_id"], ""))

@@ -171,16 +171,16 @@ def caption_table(rows: pl.DataFrame) -> None:
     )
 
 
-def neighbour_links(now: Selection, frame: pl.DataFrame, row: Mapping[str, Any], limit: int = 8) -> None:
+def neighbour_links(now: Selection, frame: pl.DataFrame, concept_id: int, limit: int = 8) -> None:
     """Links to the concepts whose atoms are nearest, with the cosine."""
-    near = list(zip(row["neighbours"] or [], row["neighbour_cosine"] or [], strict=False))[:limit]
+    near = queries.neighbours(now.lake, now.sae, concept_id)[:limit]
     if not near and not queries.filled(now.lake, "concepts", now.sae):
         empty_table("concepts", now.lake)
         return
-    named = frame.filter(pl.col("concept_id").is_in([concept_id for concept_id, _ in near]))
+    named = frame.filter(pl.col("concept_id").is_in([other for other, _ in near]))
     names = dict(named.select("concept_id", "name").iter_rows())
-    for concept_id, cosine in near:
-        concept_step(concept_id, names.get(concept_id), f"  :gray[{theme.delta(cosine)}]")
+    for other, cosine in near:
+        concept_step(other, names.get(other), f"  :gray[{theme.delta(cosine)}]")
     st.caption(
         "**How to read it.** The cosine of the two atoms: 1 is the same direction, 0 nothing in common."
     )

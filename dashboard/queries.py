@@ -94,13 +94,13 @@ def image_counts(lake: str) -> pl.DataFrame:
 
 @by_version("concepts", "name_edits", "layout", "regions", "concept_stats", "energy_differences")
 def concepts(lake: str, sae: str) -> pl.DataFrame:
-    """Every concept of an SAE by id: name (the user's first), words, neighbours, position, region, prevalence
-    in the real images.
+    """Every concept of an SAE by id: name (the user's first), words, position, region, prevalence in the real
+    images.
 
     `region_title` is null where nothing tells a region from others; `region_name` is its own, null between
     the regions.
     """
-    named = named_concepts(store(lake), sae).drop("sae", "run_id")
+    named = named_concepts(store(lake), sae).drop("sae", "run_id", "neighbours", "neighbour_cosine")
     titles = _of(lake, "regions", sae).select("region", pl.col("name").alias("region_title"))
     number = pl.col("region").cast(pl.String)
     own = pl.coalesce(pl.concat_str("region_title", pl.lit(" · "), number), pl.lit("region ") + number)
@@ -137,22 +137,30 @@ def compared(lake: str, sae: str, generator: str | None) -> pl.DataFrame:
 @by_version("energy_differences", "concept_stats")
 def concept_numbers(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
     """One concept in every generator: energies, forms, interval, label, prevalence on both sides."""
-    stats = _of(lake, "concept_stats", sae).filter(pl.col("concept_id") == concept_id)
-    here = stats.select("source", "prevalence", "n_images").collect()
+    mine = pl.col("concept_id") == concept_id
+    here, differences = pl.collect_all(
+        [
+            _of(lake, "concept_stats", sae).filter(mine).select("source", "prevalence"),
+            _of(lake, "energy_differences", sae).filter(mine).drop("sae", "run_id").sort("generator"),
+        ]
+    )
     real = here.filter(pl.col("source") == REAL)["prevalence"]
-    return (
-        _of(lake, "energy_differences", sae)
-        .filter(pl.col("concept_id") == concept_id)
-        .drop("sae", "run_id")
-        .sort("generator")
+    drawn = here.rename({"source": "generator", "prevalence": "prevalence_gen"})
+    return differences.join(drawn, on="generator", how="left", maintain_order="left").with_columns(
+        prevalence_real=pl.lit(real[0] if len(real) else None, dtype=pl.Float64)
+    )
+
+
+@by_version("concepts")
+def neighbours(lake: str, sae: str, concept_id: int) -> list[tuple[int, float]]:
+    """The concepts whose atoms are nearest to one concept's, with the cosine, nearest first."""
+    mine = _of(lake, "concepts", sae).filter(pl.col("concept_id") == concept_id)
+    return list(
+        mine.select("neighbours", "neighbour_cosine")
         .collect()
-        .join(
-            here.rename({"source": "generator", "prevalence": "prevalence_gen"}).drop("n_images"),
-            on="generator",
-            how="left",
-            maintain_order="left",
-        )
-        .with_columns(prevalence_real=pl.lit(real[0] if len(real) else None, dtype=pl.Float64))
+        .explode("neighbours", "neighbour_cosine")
+        .drop_nulls()
+        .iter_rows()
     )
 
 
@@ -270,18 +278,25 @@ def search(frame: pl.DataFrame, text: str, limit: int = MAX_HITS) -> pl.DataFram
 
 
 @by_version("cooccurrences", max_entries=256)
-def cooccurring(lake: str, sae: str, concept_id: int, source: str) -> pl.DataFrame:
-    """The concepts that fire in the same images as one concept, strongest first: partner, n_images, strength,
-    lift, and difference, low, high, q against the real images where known."""
+def partners(lake: str, sae: str, concept_id: int) -> pl.DataFrame:
+    """The concepts that fire in the same images as one concept, in every set of images, strongest first.
+
+    Columns: source, partner, n_images, strength, lift, and difference, low, high, q against the real images.
+    """
     is_a, is_b = pl.col("concept_a") == concept_id, pl.col("concept_b") == concept_id
     return (
         _of(lake, "cooccurrences", sae)
-        .filter(pl.col("source") == source, is_a | is_b)
+        .filter(is_a | is_b)
         .with_columns(partner=pl.when(is_a).then("concept_b").otherwise("concept_a"))
-        .select("partner", "n_images", "strength", "lift", "difference", "low", "high", "q")
+        .select("source", "partner", "n_images", "strength", "lift", "difference", "low", "high", "q")
         .sort("strength", descending=True)
         .collect()
     )
+
+
+def cooccurring(lake: str, sae: str, concept_id: int, source: str) -> pl.DataFrame:
+    """`partners` of one concept in one set of images."""
+    return partners(lake, sae, concept_id).filter(pl.col("source") == source).drop("source")
 
 
 # Images
@@ -319,28 +334,30 @@ def top_images(
     return found.with_columns(twin_source=pl.lit(generator))
 
 
-@by_version("images", max_entries=128)
-def thumbnails(
-    lake: str,
-    source: str,
-    image_ids: Sequence[int],
-    size: int = pictures.THUMBNAIL,
-    pair_ids: Sequence[int] | None = None,
-) -> dict[int, bytes]:
-    """Small WebP files of a few images of one source; images that are missing or unreadable are left out.
+Wanted = Sequence[tuple[str, Sequence[int], Sequence[int] | None]]  # source, image ids, pair ids if known
 
-    `pair_ids`, where they are known, are those of the images: images lie in their order.
-    """
-    wanted = pl.col("image_id").is_in(list(image_ids))
-    if pair_ids is not None:
-        wanted &= pl.col("pair_id").is_in(list(pair_ids))
-    rows = (
-        store(lake)
-        .scan("images")
-        .filter(pl.col("source") == source, wanted)
-        .select("image_id", "image")
-        .collect()
-    )
+
+def _few(
+    rows: pl.LazyFrame, source: str, image_ids: Sequence[int], pairs: Sequence[int] | None
+) -> pl.LazyFrame:
+    """The rows of a few images. They lie in the order of pairs: with their ids only a part is read."""
+    mine = rows.filter(pl.col("source") == source, pl.col("image_id").is_in(list(image_ids)))
+    return mine if pairs is None else mine.filter(pl.col("pair_id").is_in(list(pairs)))
+
+
+def thumbnails(
+    lake: str, source: str, image_ids: Sequence[int], size: int = pictures.THUMBNAIL
+) -> dict[int, bytes]:
+    """`thumbnails_of` images of one source."""
+    return thumbnails_of(lake, ((source, image_ids, None),), size)
+
+
+@by_version("images", max_entries=128)
+def thumbnails_of(lake: str, wanted: Wanted, size: int = pictures.THUMBNAIL) -> dict[int, bytes]:
+    """Small WebP files of a few images; images that are missing or unreadable are left out."""
+    images = store(lake).scan("images")
+    plans = [_few(images, *each).select("image_id", "image") for each in wanted]
+    rows = pl.concat(pl.collect_all(plans))
     with ThreadPoolExecutor() as pool:  # decoders and encoders leave other threads free
         small = list(pool.map(pictures.thumbnail, rows["image"], repeat(size)))
     return {key: file for key, file in zip(rows["image_id"], small, strict=True) if file}
@@ -356,25 +373,11 @@ def captions(lake: str, pair_ids: Sequence[int]) -> dict[int, str]:
 
 
 @by_version("codes", max_entries=256)
-def patch_codes(
-    lake: str,
-    sae: str,
-    source: str,
-    concept_id: int,
-    image_ids: Sequence[int],
-    pair_ids: Sequence[int],
-) -> dict[int, list[float]]:
-    """One concept's code on every patch of a few images, row by row; an image without codes is left out.
-
-    `pair_ids` are those of the images: codes lie in their order, so that only a part of them is read.
-    """
-    here = pl.col("pair_id").is_in(list(pair_ids)) & pl.col("image_id").is_in(list(image_ids))
-    rows = (
-        _of(lake, "codes", sae)
-        .filter(pl.col("source") == source, here)
-        .select("image_id", "n_tokens", "n_prefix", "token", "concept", "activation")
-        .collect()
-    )
+def patch_codes(lake: str, sae: str, concept_id: int, wanted: Wanted) -> dict[int, list[float]]:
+    """One concept's code on every patch of a few images, row by row; an image without codes is left out."""
+    codes = _of(lake, "codes", sae)
+    columns = ["image_id", "n_tokens", "n_prefix", "token", "concept", "activation"]
+    rows = pl.concat(pl.collect_all([_few(codes, *each).select(columns) for each in wanted]))
     sizes = rows.select("image_id", (pl.col("n_tokens") - pl.col("n_prefix")).clip(lower_bound=0))
     maps = {image: [0.0] * n_patches for image, n_patches in sizes.iter_rows()}
     patch = pl.col("token") - pl.col("n_prefix")

@@ -33,7 +33,7 @@ with components.readable(now.lake):
 near, together = st.columns([2, 3], gap="large")
 with near:
     st.header("Nearest atoms", anchor=False)
-    concepts.neighbour_links(now, frame, row)
+    concepts.neighbour_links(now, frame, concept_id)
 with together:
     st.header("Fires together with", anchor=False)
     concepts.cooccurrence_table(now, frame, concept_id)

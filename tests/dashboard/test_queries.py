@@ -82,7 +82,7 @@ def test_twins_share_the_caption_on_both_sides(full_lake):
 def test_codes_of_an_image_give_the_stored_heat_map(full_lake):
     best = queries.top_images(full_lake, SAE, GENERATOR, 1, GENERATOR, 2)
     ids = best["image_id"].to_list(), best["pair_id"].to_list()
-    maps = queries.patch_codes(full_lake, SAE, GENERATOR, 1, *ids)
+    maps = queries.patch_codes(full_lake, SAE, 1, ((GENERATOR, *ids),))
     for key, stored in best.select("image_id", "heatmap").iter_rows():
         assert maps[key] == pytest.approx(stored)
 
