@@ -31,17 +31,18 @@ def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
 @by_version("concept_stats", "energy_differences", "layout", "concepts")
 def saes(lake: str) -> list[str]:
     """The SAEs with results, newest first (by their latest recorded run, then by name)."""
-    found = [
-        store(lake).scan(table).select("sae", "run_id").unique()
-        for table in ("energy_differences", "concept_stats", "concepts", "layout")
-    ]
-    rows = pl.concat(found).unique().collect()
-    names = sorted(rows["sae"].unique())
+    tables = ("energy_differences", "concept_stats", "concepts", "layout")
+    names = sorted(pl.concat(_each_once(lake, tables, "sae"))["sae"].unique())
     if len(names) < 2:
         return names
+    rows = pl.concat(_each_once(lake, tables, "sae", "run_id")).unique()
     started = runs(lake).select("run_id", "started").unique("run_id")
     newest = rows.join(started, on="run_id", how="left").group_by("sae").agg(pl.col("started").max())
     return newest.sort(["started", "sae"], descending=[True, False], nulls_last=True)["sae"].to_list()
+
+
+def _each_once(lake: str, tables: Sequence[str], *columns: str) -> list[pl.DataFrame]:
+    return pl.collect_all([store(lake).scan(table).select(columns).unique() for table in tables])
 
 
 def filled(lake: str, table: str, sae: str) -> bool:
@@ -226,21 +227,16 @@ def striking(
     With `one_per_name` only the first of those that share a name.
     """
     low = side == "suppressed"
+    energy = "energy_real" if low else "energy_gen"
     ordered = (
-        frame.filter(pl.col(form).is_not_null(), pl.col(form) < 0.5 if low else pl.col(form) > 0.5)
-        .with_columns(first=pl.col("label") == side)
-        .sort(
-            "first",
-            form,
-            "energy_real" if low else "energy_gen",
-            descending=[True, not low, True],
-        )
-        .drop("first")
+        frame.select(pl.int_range(pl.len()).alias("row"), "concept_id", "name", "label", form, energy)
+        .filter(pl.col(form).is_not_null(), pl.col(form) < 0.5 if low else pl.col(form) > 0.5)
+        .sort(pl.col("label") == side, form, energy, descending=[True, not low, True])
     )
     if one_per_name:
         name = pl.coalesce("name", pl.col("concept_id").cast(pl.String))
         ordered = ordered.filter(name.is_first_distinct())
-    return ordered.head(n)
+    return frame[ordered["row"].head(n)]
 
 
 @by_version("concepts", "name_edits", "layout", "regions", "concept_stats", "energy_differences")
