@@ -19,8 +19,8 @@ from dashboard.maps import MAP_SIZE
 from dashboard.theme import Mode
 
 HEIGHT, HEIGHT_BESIDE = 560, 480  # pixels
-MAP_FIT = 530  # pixels that the whole map takes at first, at the narrowest width it is shown at
-MAP_FIT_BESIDE = 400  # the same, of each of two maps
+MAP_FIT = 490  # pixels that the whole map takes at first, at the narrowest width it is shown at
+MAP_FIT_BESIDE = 350  # the same, of each of two maps
 POINT_LAYERS = ("concepts", "concepts-beside")
 CHOSEN_LAYER, LINK_LAYER, LABEL_LAYER, GHOST_LAYER = "chosen", "links", "labels", "ghosts"
 
