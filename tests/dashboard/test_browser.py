@@ -237,13 +237,13 @@ def test_blindspots_are_filtered_exported_and_followed(watched: Watched):
     settle(page)
     assert "q=red" in page.url
     with page.expect_download() as started:
-        page.get_by_role("button", name="CSV", exact=True).click()
+        page.get_by_role("button", name="CSV", exact=True).first.click()  # of the ranking, above the advice
     exported = pl.read_csv(started.value.path())
     assert exported.select("generator", "concept_id", "name", "label").rows() == [
         ("tiny-suppressed", 0, "red triangle", "suppressed")
     ]
     with page.expect_download() as started:
-        page.get_by_role("button", name="Parquet", exact=True).click()
+        page.get_by_role("button", name="Parquet", exact=True).first.click()
     assert pl.read_parquet(started.value.path())["words"].to_list() == [["red", "triangle"]]
     table = page.get_by_test_id("stDataFrame").first.bounding_box()
     page.mouse.click(table["x"] + 16, table["y"] + 36 + 38)  # the box of the first row, below the head
