@@ -84,10 +84,9 @@ def agreement_matrix(figures: pl.DataFrame, names: list[str], mode: Mode = "ligh
             alt.Tooltip("span:N", title="95% interval"),
         ],
     )
-    paper, ink = ("#ffffff", "#24242b") if mode == "light" else ("#1b1c22", "#e9e8e4")
-    tone = alt.condition(
-        f"datum.value > {0.55 if mode == 'light' else 0.5}", alt.value(paper), alt.value(ink)
-    )
+    # Black and white are equally far from the shade with L* = 49: at least 4.5 to 1 on either side of it.
+    above, below, at = ("#ffffff", "#000000", 0.77) if mode == "light" else ("#000000", "#ffffff", 0.58)
+    tone = alt.condition(f"datum.value > {at}", alt.value(above), alt.value(below))
     numbers = base.mark_text(fontSize=15, fontWeight=600, dy=-6).encode(text=alt.Text("text:N"), color=tone)
     spans = base.mark_text(fontSize=11, dy=11).encode(text=alt.Text("span:N"), color=tone)
     return alt.layer(cells, numbers, spans).properties(height=60 + 58 * max(1, len(names) - 1))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -178,6 +179,31 @@ def test_the_matrix_has_every_couple_once_below_the_diagonal(mode):
     spec = charts_compare.agreement_matrix(figures, ["a", "b", "c"], mode).to_dict()
     cells = {(row["across"], row["down"]): (row["text"], row["span"]) for row in _data(spec, spec)}
     assert cells == {("a", "c"): ("0.50", "0.40 to 0.60"), ("a", "b"): ("−0.25", "")}
+
+
+def _luminance(colour: np.ndarray) -> np.ndarray:
+    """Relative luminance of sRGB colours (..., 3) in 0 to 255, as the WCAG defines it."""
+    share = colour / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_figures_in_the_agreement_matrix_can_be_read_on_every_shade(mode):
+    figures = pl.DataFrame(
+        {"generator_a": ["a"], "generator_b": ["b"], "value": [0.5], "low": [0.4], "high": [0.6]}
+    )
+    spec = charts_compare.agreement_matrix(figures, ["a", "b"], mode).to_dict()
+    tone = spec["layer"][1]["encoding"]["color"]
+    bound = float(tone["condition"]["test"].removeprefix("datum.value > "))
+    value = np.linspace(0, 1, 101)
+    low, high = (np.array(theme.rgb(each)) for each in theme.ACCENT[mode])
+    lightness = [116 * np.cbrt(_luminance(each)) - 16 for each in (low, high)]
+    shade = ((np.interp(value, [0, 1], lightness) + 16) / 116) ** 3  # interpolated in CIELAB
+    inks = {"#ffffff": 1.0, "#000000": 0.0}
+    ink = np.where(value > bound, inks[tone["condition"]["value"]], inks[tone["value"]])
+    contrast = (np.maximum(ink, shade) + 0.05) / (np.minimum(ink, shade) + 0.05)
+    assert contrast.min() > 4.4
 
 
 def _changes(n: int) -> pl.DataFrame:
