@@ -7,7 +7,16 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard import charts_compare, components, figures, pictures, queries, queries_compare, rankings, theme
+from dashboard import (
+    charts_compare,
+    components,
+    figures,
+    pictures,
+    queries,
+    queries_pictures,
+    rankings,
+    theme,
+)
 from dashboard import selection as chosen
 from dashboard.rankings import Narrowing, Rule
 from dashboard.selection import Selection
@@ -19,8 +28,6 @@ COLUMNS = (
     *("rank", "real", "generated", "concept", "name", "generator", "label", "delta", "interval", "q"),
     *("in_real", "in_gen", "group_label", "region_name", "words"),
 )
-EVERYWHERE = "every region"
-LEAST = ("0%", "0.1%", "0.2%", "0.5%", "1%", "2%", "5%", "10%", "20%", "50%")
 
 
 def choose_rule(stored: Rule) -> Rule:
@@ -47,31 +54,20 @@ def threshold_chart(now: Selection, frame: pl.DataFrame, rule: Rule) -> None:
 
 def choose_narrowing(frame: pl.DataFrame) -> tuple[Narrowing, str, DeltaGenerator]:
     """The filters, what the rows are ranked by, and the free place beside the labels."""
-    regions = sorted(frame["region_name"].drop_nulls().unique().to_list())
     search, region, least, order = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
     with search:
         text = chosen.choose_search()
     with region:
-        area = chosen.choose_one("Region", [EVERYWHERE, *regions], "region")
+        area = chosen.choose_region(frame)
     with least:
-        share = chosen.choose_one("Prevalence at least", LEAST, "least")
+        share = chosen.choose_least()
     with order:
         words = {word: by for by, word in rankings.RANKS.items()}
         by = words[chosen.choose_one("Ranked by", list(words), "rank")]
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         labels = chosen.choose_many("Label", theme.LABEL_ORDER, "label", ("suppressed", "exaggerated"))
-    least_share = float(share.removesuffix("%")) / 100
-    return Narrowing(labels, None if area == EVERYWHERE else area, text, least_share), by, right
-
-
-def counts(frame: pl.DataFrame) -> None:
-    """How many concepts carry each label under the rule that is set."""
-    by_label = dict(frame.group_by("label").agg(pl.len()).iter_rows())
-    with st.container(horizontal=True, gap="small"):
-        for label in theme.LABEL_ORDER:
-            colour, icon = theme.LABEL_BADGE[label]
-            st.badge(f"{theme.number(by_label.get(label, 0))} {label}", icon=icon, color=colour)
+    return Narrowing(labels, area, text, share), by, right
 
 
 def nothing_passes() -> None:
@@ -139,9 +135,9 @@ def _pictures(now: Selection, rows: pl.DataFrame) -> tuple[list[str | None], lis
             (concept, REAL if real else name)
             for concept, real in zip(part["concept_id"], more_real, strict=True)
         ]
-        best = queries_compare.row_images(now.lake, now.sae, name, sides)
+        best = queries_pictures.row_images(now.lake, now.sae, name, sides)
         files = [
-            queries.thumbnails(now.lake, source, best[column].drop_nulls().to_list(), PICTURE)
+            queries_pictures.thumbnails(now.lake, source, best[column].drop_nulls().to_list(), PICTURE)
             for source, column in ((REAL, "real_image_id"), (name, "gen_image_id"))
         ]
         for row in best.iter_rows(named=True):

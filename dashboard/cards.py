@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import streamlit as st
 
-from dashboard import access, components, pictures, queries, queries_compare, theme
+from dashboard import access, components, pictures, queries, queries_pictures, theme
 from dashboard.selection import Selection, choose_opacity
 from tables.schemas import REAL
 
@@ -52,14 +52,16 @@ def load_sides(
 ) -> list[list[Pair]]:
     """`load_pairs` of several sides; what lies in one place is read once for all of them."""
     generator = now.generator or ""
-    best = [queries.top_images(now.lake, now.sae, each, concept_id, generator, limit) for each in sources]
+    best = [
+        queries_pictures.top_images(now.lake, now.sae, each, concept_id, generator, limit) for each in sources
+    ]
     twin_sources = [str(rows["twin_source"][0]) if rows.height else "" for rows in best]
     pair_ids = sorted({pair_id for rows in best for pair_id in rows["pair_id"]})
     mains = _wanted(sources, best, "image_id")
     twins = _wanted(twin_sources, best, "twin_image_id")
-    files = queries.thumbnails_of(now.lake, (*mains, *twins)) if mains else {}
-    codes = queries.patch_codes(now.lake, now.sae, concept_id, twins) if heat and twins else {}
-    words = queries.captions(now.lake, pair_ids) if pair_ids else {}
+    files = queries_pictures.thumbnails_of(now.lake, (*mains, *twins)) if mains else {}
+    codes = queries_pictures.patch_codes(now.lake, now.sae, concept_id, twins) if heat and twins else {}
+    words = queries_pictures.captions(now.lake, pair_ids) if pair_ids else {}
     found = []
     for rows, source, twin_source in zip(best, sources, twin_sources, strict=True):
         side = []
@@ -76,7 +78,7 @@ def load_sides(
     return found
 
 
-def _wanted(sources: Sequence[str], best: Sequence[pl.DataFrame], column: str) -> queries.Wanted:
+def _wanted(sources: Sequence[str], best: Sequence[pl.DataFrame], column: str) -> queries_pictures.Wanted:
     return tuple(
         (source, rows[column].drop_nulls().to_list(), rows["pair_id"].to_list())
         for source, rows in zip(sources, best, strict=True)
@@ -180,12 +182,12 @@ def best_pairs(now: Selection, concept_ids: Sequence[int], source: str) -> dict[
     """The best image of each of a few concepts on one side, with its twin; all are read together."""
     generator = now.generator or ""
     sides = [(concept_id, source) for concept_id in concept_ids]
-    rows = queries_compare.row_images(now.lake, now.sae, generator, sides)
+    rows = queries_pictures.row_images(now.lake, now.sae, generator, sides)
     pair_ids = rows["pair_id"].to_list()
     columns = ((REAL, "real_image_id"), (generator, "gen_image_id"))
     wanted = tuple((each, rows[column].drop_nulls().to_list(), pair_ids) for each, column in columns)
-    files = queries.thumbnails_of(now.lake, wanted)
-    words = queries.captions(now.lake, pair_ids)
+    files = queries_pictures.thumbnails_of(now.lake, wanted)
+    words = queries_pictures.captions(now.lake, pair_ids)
     found = {}
     for row in rows.iter_rows(named=True):
         both = [
@@ -211,8 +213,8 @@ def _concept_card(now: Selection, row: Mapping[str, Any], best: Pair | None) -> 
 def concept_images(now: Selection, concept_id: int, limit: int = 6) -> None:
     """The images that show a concept best, real ones and then generated ones, with twins and heat maps."""
     generator = now.generator
-    sources = [REAL, generator] if generator else [REAL]
-    real, drawn = [*load_sides(now, concept_id, sources, limit), []][:2]
+    real, *others = load_sides(now, concept_id, [REAL, *([generator] if generator else [])], limit)
+    drawn = others[0] if others else []
     head, slider = st.columns([3, 1], vertical_alignment="bottom")
     head.header("Images", anchor=False)
     if not real and not drawn:

@@ -13,6 +13,7 @@ import polars as pl
 import streamlit as st
 
 from dashboard import access, theme
+from dashboard.selection import go_to_concept
 from tables import TableError
 from tables.schemas import TABLES
 
@@ -132,6 +133,20 @@ def label_badge(label: str | None) -> None:
     st.badge(label if label in theme.LABEL_BADGE else "not compared", icon=icon, color=colour)
 
 
+def label_badges(shown: pl.DataFrame, of: pl.DataFrame | None = None) -> None:
+    """How many concepts carry each label; of how many, where only a part of them is shown."""
+    counts, totals = (
+        dict(each.group_by("label").agg(pl.len()).iter_rows())
+        for each in (shown, shown if of is None else of)
+    )
+    in_part = of is not None and shown.height < of.height
+    with st.container(horizontal=True, gap="small"):
+        for label in theme.LABEL_ORDER:
+            colour, icon = theme.LABEL_BADGE[label]
+            tail = f" of {totals.get(label, 0):,}" if in_part else ""
+            st.badge(f"{counts.get(label, 0):,}{tail} {label}", icon=icon, color=colour)
+
+
 def concept_link(concept_id: int, name: str | None, tail: str = "") -> None:
     """A link to a concept's page that keeps the selection."""
     label = f"**{theme.plain(theme.concept_title(concept_id, name), 48)}**{tail}"
@@ -152,6 +167,17 @@ def opens_concept(key: str, ids: Sequence[int], generators: Sequence[str] = ()) 
             st.session_state[_OPENED] = ids[rows[0]]
             if generators:
                 st.session_state["generator"] = generators[rows[0]]
+
+    return take
+
+
+def chooses_concept(key: str, ids: Sequence[int]) -> Callable[[], None]:
+    """What a table does when a row is clicked on a page that shows the chosen concept: choose its concept."""
+
+    def take() -> None:
+        rows = st.session_state[key].selection.rows
+        if rows and rows[0] < len(ids):
+            go_to_concept(ids[rows[0]])
 
     return take
 

@@ -1,6 +1,5 @@
 """The parts that show concepts: tables, bar and head of the concept page, neighbours, partners, the map."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,16 +7,10 @@ import polars as pl
 import streamlit as st
 
 from dashboard import queries, theme
-from dashboard.components import concept_link, empty_table, label_badge
+from dashboard.components import chooses_concept, concept_link, empty_table, label_badge
 from dashboard.renaming import name_editor
 from dashboard.selection import Selection, choose_concept, chosen_concept, go_to_concept
 from tables.schemas import REAL
-
-
-def _take_row(key: str, ids: list[int]) -> None:
-    rows = st.session_state[key].selection.rows
-    if rows and rows[0] < len(ids):
-        go_to_concept(ids[rows[0]])
 
 
 def concept_step(concept_id: int, name: str | None, tail: str = "") -> None:
@@ -221,7 +214,7 @@ def cooccurrence_table(now: Selection, frame: pl.DataFrame, concept_id: int) -> 
         key="partners",
         height=300 if shown.height > 7 else "content",
         hide_index=True,
-        on_select=functools.partial(_take_row, "partners", shown["concept"].to_list()),
+        on_select=chooses_concept("partners", shown["concept"].to_list()),
         selection_mode="single-row",
         alt="Concepts that fire in the same images",
         column_config={

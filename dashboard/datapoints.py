@@ -7,7 +7,7 @@ from typing import Any, Literal
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts_images, components, figures, queries, queries_images, theme
+from dashboard import cards, charts_images, components, figures, queries_images, queries_pictures, theme
 from dashboard import selection as chosen
 from dashboard.queries_images import ORDERS, SCORES, UNDECIDED, VERDICTS
 from dashboard.selection import Selection
@@ -156,9 +156,9 @@ def small_files(
 ) -> tuple[dict[int, bytes], dict[int, bytes], dict[int, str]]:
     """Small files of the real and the generated images of two columns, and the captions of the pairs."""
     return (
-        queries.thumbnails(now.lake, REAL, rows[real].to_list()),
-        queries.thumbnails(now.lake, now.generator or "", rows[drawn].to_list()),
-        queries.captions(now.lake, rows["pair_id"].to_list()),
+        queries_pictures.thumbnails(now.lake, REAL, rows[real].to_list()),
+        queries_pictures.thumbnails(now.lake, now.generator or "", rows[drawn].to_list()),
+        queries_pictures.captions(now.lake, rows["pair_id"].to_list()),
     )
 
 

@@ -1,6 +1,5 @@
 """The parts of the Concept map page: what it shows, the map and its legend, links, the table of concepts."""
 
-import functools
 from collections.abc import Sequence
 
 import polars as pl
@@ -15,8 +14,7 @@ from dashboard.selection import Selection
 from tables.schemas import REAL
 
 MAP_KEY = "map"
-EVERYWHERE, ALONE = "every region", "none"
-LEAST = ("0%", "0.1%", "1%", "2%", "5%", "10%", "20%", "50%")
+ALONE = "none"
 LEVELS = ("any", "0.05", "0.01", "0.001")
 LINKS = ("none", "together in real images", "changed by the generator")
 N_LINKS = 20
@@ -38,24 +36,17 @@ def choose_look(now: Selection) -> tuple[tuple[str, str], str | None]:
 
 def choose_narrowing(frame: pl.DataFrame) -> Narrowing:
     """Which concepts are shown in full; the others stay as faint dots."""
-    regions = frame.group_by("region_name").agg(pl.len()).drop_nulls().sort("len", descending=True)
-    search, region, least, level = st.columns([4, 4, 2, 2], vertical_alignment="bottom")
+    search, region, least, level = st.columns([4, 4, 3, 2], vertical_alignment="bottom")
     with search:
         text = chosen.choose_search()
     with region:
-        area = chosen.choose_one("Region", [EVERYWHERE, *regions["region_name"]], "region")
+        area = chosen.choose_region(frame)
     with least:
-        share = chosen.choose_one("Prevalence from", LEAST, "least")
+        share = chosen.choose_least()
     with level:
         q = chosen.choose_one("q up to", LEVELS, "most")
     labels = chosen.choose_many("Label", theme.LABEL_ORDER, "label", ())
-    return Narrowing(
-        labels,
-        None if area == EVERYWHERE else area,
-        text,
-        float(share.removesuffix("%")) / 100,
-        None if q == "any" else float(q),
-    )
+    return Narrowing(labels, area, text, share, None if q == "any" else float(q))
 
 
 def places(beside: str | None) -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator]:
@@ -134,15 +125,8 @@ def legend(now: Selection, by: str, frame: pl.DataFrame, shown: pl.DataFrame) ->
                 " between the regions are faint.",
             }[by]
         )
-    n_shown = dict(shown.group_by("label").agg(pl.len()).iter_rows())
-    n_all = dict(frame.group_by("label").agg(pl.len()).iter_rows())
     st.text(f"{shown.height:,} of {frame.height:,} concepts")
-    with st.container(horizontal=True, gap="small"):
-        for label in theme.LABEL_ORDER:
-            colour, icon = theme.LABEL_BADGE[label]
-            n, total = n_shown.get(label, 0), n_all.get(label, 0)
-            count = f"{n:,} of {total:,}" if shown.height < frame.height else f"{total:,}"
-            st.badge(f"{count} {label}", icon=icon, color=colour)
+    components.label_badges(shown, frame)
 
 
 def choose_links(now: Selection, concept_id: int | None) -> list[dict]:
@@ -202,7 +186,7 @@ def selection_table(now: Selection, shown: pl.DataFrame) -> None:
         key="concepts",
         height=380 if rows.height > 9 else "content",
         hide_index=True,
-        on_select=functools.partial(_take_row, rows["concept"].to_list()),
+        on_select=components.chooses_concept("concepts", rows["concept"].to_list()),
         selection_mode="single-row",
         alt="Concepts with their energy differences",
         column_config={
@@ -213,12 +197,6 @@ def selection_table(now: Selection, shown: pl.DataFrame) -> None:
             "prevalence": number("prevalence", format="%.1f%%", help="Share of real images"),
         },
     )
-
-
-def _take_row(ids: list[int]) -> None:
-    rows = st.session_state["concepts"].selection.rows
-    if rows and rows[0] < len(ids):
-        chosen.go_to_concept(ids[rows[0]])
 
 
 def _export(now: Selection, shown: pl.DataFrame) -> pl.DataFrame:

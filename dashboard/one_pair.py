@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import cards, charts_images, components, figures, queries, queries_images, theme
+from dashboard import cards, charts_images, components, figures, queries_images, queries_pictures, theme
 from dashboard import selection as chosen
 from dashboard.datapoints import WEIGHT_READING, go_to_pair, nearest_words, small_files, verdict_badge
 from dashboard.selection import Selection
@@ -83,7 +83,7 @@ def _pair_head(now: Selection, row: Mapping[str, Any], n_pairs: int) -> None:
         cards.Side(now.generator or "", drawn.get(row["image_id"])),
     ]
     if row["nearest_image_id"] != row["real_image_id"]:
-        near = queries.thumbnails(now.lake, REAL, one["nearest_image_id"].to_list())
+        near = queries_pictures.thumbnails(now.lake, REAL, one["nearest_image_id"].to_list())
         sides.append(cards.Side("nearest real", near.get(row["nearest_image_id"])))
     with st.container(border=True):
         for column, side in zip(st.columns(len(sides), gap="small"), sides, strict=True):

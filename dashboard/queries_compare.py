@@ -8,7 +8,6 @@ from dashboard import charts_compare, queries, rankings, theme
 from dashboard.access import by_version, runs, store
 from dashboard.rankings import Rule
 from dashboard.theme import Mode
-from tables.schemas import REAL
 
 
 def _of(lake: str, table: str, sae: str) -> pl.LazyFrame:
@@ -93,42 +92,4 @@ def sae_agreements(lake: str, sae: str) -> pl.DataFrame:
     both = pl.concat([mine, theirs.select(mine.collect_schema().names())]).collect()
     return both.unique(["other_sae", "generator"], keep="first", maintain_order=True).sort(
         "generator", "other_sae"
-    )
-
-
-@by_version("top_images", "images")
-def row_images(lake: str, sae: str, generator: str, sides: Sequence[tuple[int, str]]) -> pl.DataFrame:
-    """The image that shows each concept best on the side named, and its twin of the same caption.
-
-    `sides` are concept ids, each with `real` or the generator. Columns: concept_id, pair_id, real_image_id,
-    gen_image_id (null where it was not drawn).
-    """
-    wanted = pl.DataFrame(sides, schema={"concept_id": pl.Int32, "source": pl.String}, orient="row")
-    best = (
-        _of(lake, "top_images", sae)
-        .filter(
-            pl.col("source").is_in([REAL, generator]),
-            pl.col("rank") == 0,
-            pl.col("concept_id").is_in(wanted["concept_id"].to_list()),
-        )
-        .select("concept_id", "source", "pair_id", "image_id", "twin_image_id")
-        .collect()
-        .join(wanted, on=["concept_id", "source"], how="semi")
-    )
-    drawn = (
-        store(lake)
-        .scan("images")
-        .filter(pl.col("source") == generator, pl.col("pair_id").is_in(best["pair_id"].unique().to_list()))
-        .select("pair_id", "image_id", "seed_index")
-        .sort("pair_id", "seed_index")
-        .collect()
-        .unique("pair_id", keep="first", maintain_order=True)
-        .select("pair_id", drawn="image_id")
-    )
-    is_real = pl.col("source") == REAL
-    return best.join(drawn, on="pair_id", how="left").select(
-        "concept_id",
-        "pair_id",
-        pl.when(is_real).then("image_id").otherwise("twin_image_id").alias("real_image_id"),
-        pl.when(is_real).then("drawn").otherwise("image_id").alias("gen_image_id"),
     )

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from dashboard import queries
+from dashboard import queries_pictures
 from dashboard.access import by_version, store
 from tables.schemas import PROBE
 
@@ -27,4 +27,4 @@ def drawn(row: dict) -> pl.DataFrame:
 
 def small_files(lake: str, generator: str, image_ids: list[int]) -> dict[int, bytes]:
     """Thumbnails of images that were drawn for probes; those that cannot be read are left out."""
-    return queries.thumbnails(lake, generator + PROBE, image_ids, THUMBNAIL)
+    return queries_pictures.thumbnails(lake, generator + PROBE, image_ids, THUMBNAIL)

@@ -16,6 +16,8 @@ from dashboard import queries, theme
 from dashboard.theme import Mode
 
 _KEY, _LAST, _FIELD = "_selection", "_concept", "_concept_field"
+_EVERYWHERE = "every region"
+_LEAST = ("0%", "0.1%", "0.2%", "0.5%", "1%", "2%", "5%", "10%", "20%", "50%")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,19 @@ def choose_search() -> str:
         )
         or ""
     )
+
+
+def choose_region(frame: pl.DataFrame) -> str | None:
+    """A region of the map by its name, the largest first; None for all."""
+    sizes = frame.group_by("region_name").agg(pl.len()).drop_nulls()
+    names = sizes.sort(["len", "region_name"], descending=[True, False])["region_name"]
+    area = choose_one("Region", [_EVERYWHERE, *names], "region")
+    return None if area == _EVERYWHERE else area
+
+
+def choose_least() -> float:
+    """The least prevalence, 0 to 1."""
+    return float(choose_one("Prevalence at least", _LEAST, "least").removesuffix("%")) / 100
 
 
 def choose_opacity() -> float:

@@ -22,7 +22,7 @@ names = queries.generators(now.lake, now.sae) if everyone else [now.generator]
 frame = rankings.judged(queries_compare.compared(now.lake, now.sae, names), now.form, rule)
 with chart:
     blindspots.threshold_chart(now, frame, rule)
-    blindspots.counts(frame)
+    components.label_badges(frame)
 
 narrowing, by, beside = blindspots.choose_narrowing(frame)
 rows = rankings.ranked(rankings.narrowed(frame, narrowing), by)

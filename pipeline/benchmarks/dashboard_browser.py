@@ -3,12 +3,15 @@
 It draws WebGL in software, on the same cores as the server: with a graphics card both are quicker.
 """
 
+import importlib.util
 import io
 import os
 import shutil
 import statistics
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -24,29 +27,44 @@ _ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--en
 _COLOURS = 40  # of a picture of the map once its points are there
 _CLICKS = 5
 _MAP = "[data-testid=stDeckGlJsonChart]"
-_SETTLED = """() => {
+# The script has run, nothing is greyed out and no picture is still loading.
+SETTLED = """() => {
   const running = document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'running';
+  const stale = document.querySelector('[data-stale="true"]');
+  const skeleton = document.querySelector('[data-testid="stSkeleton"]');
   const loading = [...document.images].some((image) => !image.complete);
-  return !running && !document.querySelector('[data-stale="true"]') && !loading;
+  return !running && !stale && !skeleton && !loading;
 }"""
+
+
+def has_chromium() -> bool:
+    """Whether Chromium is installed."""
+    return shutil.which(CHROMIUM) is not None
+
+
+@contextmanager
+def chromium() -> Iterator["Browser"]:
+    """A headless Chromium that draws WebGL in software. ImportError without playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def browser_rows(server: Server) -> list[Row]:
     """Seconds to the painted map and from a click to a concept's images; none without a browser."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
+    if not importlib.util.find_spec("playwright"):
         print("painted map and click need playwright: see requirements-dev.txt", file=sys.stderr)
         return []
-    if not shutil.which(CHROMIUM):
+    if not has_chromium():
         print(f"painted map and click need Chromium at {CHROMIUM}, or CHROMIUM set", file=sys.stderr)
         return []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        try:
-            return [*_map_rows(browser, server), _click_row(browser, server)]
-        finally:
-            browser.close()
+    with chromium() as browser:
+        return [*_map_rows(browser, server), _click_row(browser, server)]
 
 
 def _map_rows(browser: "Browser", server: Server) -> list[Row]:
@@ -64,7 +82,7 @@ def _map_rows(browser: "Browser", server: Server) -> list[Row]:
     page.get_by_role("searchbox").first.fill("bird")
     page.keyboard.press("Enter")
     page.wait_for_timeout(1000)
-    page.wait_for_function(_SETTLED, timeout=120_000)
+    page.wait_for_function(SETTLED, timeout=120_000)
     page.close()
     points = [url for url in fetched if url.split("?")[0].endswith(".json")]
     most = max((points.count(url) for url in points), default=0)
@@ -85,7 +103,7 @@ def _click_row(browser: "Browser", server: Server) -> Row:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"http://{server.address}/concept?concept=1234")
     page.get_by_text("Strongest in real images").wait_for(timeout=120_000)
-    page.wait_for_function(_SETTLED, timeout=120_000)
+    page.wait_for_function(SETTLED, timeout=120_000)
     new = [_seconds_of_click(page, "Next") for _ in range(_CLICKS)]
     warm = [_seconds_of_click(page, "Previous") for _ in range(_CLICKS)]
     page.close()
@@ -99,5 +117,5 @@ def _seconds_of_click(page: "Page", button: str) -> float:
     started = time.perf_counter()
     page.get_by_role("button", name=button).first.click()
     page.wait_for_function("(before) => location.href !== before", arg=before, polling=20)
-    page.wait_for_function(_SETTLED, timeout=120_000, polling=20)
+    page.wait_for_function(SETTLED, timeout=120_000, polling=20)
     return time.perf_counter() - started

@@ -3,7 +3,6 @@
 A session asks for a page and listens until the script has finished; what it gets is counted in bytes.
 """
 
-import os
 import socket
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
-_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 _NOTHING_TO_SEE = ("This lake cannot be read", "There is no lake here yet", "The lake is being filled")
 _SMALL = 1_000  # bytes; the message that ends a run is smaller
 
@@ -58,15 +56,31 @@ def served(lake: str, seconds: float = 60.0) -> Iterator[Server]:
         _wait_until_healthy(server.address, process, seconds)
         yield server
     finally:
-        process.terminate()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        server.peak = usage.ru_maxrss * _UNIT / 1e9
+        if process.returncode is None:
+            server.peak = _peak(process.pid)
+            process.terminate()
+            process.wait()
+
+
+def _peak(pid: int) -> float:
+    """Most memory that a process has had, in GB; NaN where the system does not tell (only Linux does).
+
+    Not the `ru_maxrss` of a child that has ended: it counts what its parent had when the child was started.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(
+        (int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM:")), float("nan")
+    )
 
 
 def _wait_until_healthy(address: str, process: subprocess.Popen, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"the dashboard ended with code {process.returncode} before it answered")
         try:
             with urllib.request.urlopen(f"http://{address}/_stcore/health", timeout=2) as answer:
                 if answer.status == 200:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from dashboard import access, queries_compare
+from dashboard import access, queries_compare, queries_pictures
 from dashboard.rankings import Rule
 from tables import REAL, TableStore, image_id
 from tests.dashboard import lakes
@@ -165,7 +165,7 @@ def test_filters_come_from_the_link(open_page, full_lake):
 
 def test_a_row_shows_the_pair_where_the_concept_is_strongest(full_lake):
     generator = lakes.GENERATORS[0]
-    found = queries_compare.row_images(full_lake, lakes.SAE, generator, [(0, REAL), (1, generator)])
+    found = queries_pictures.row_images(full_lake, lakes.SAE, generator, [(0, REAL), (1, generator)])
     best = TableStore(full_lake).scan("top_images").filter(pl.col("rank") == 0).collect()
     for concept, source in ((0, REAL), (1, generator)):
         pair = best.filter((pl.col("concept_id") == concept) & (pl.col("source") == source))["pair_id"][0]

@@ -5,7 +5,7 @@ import shutil
 import polars as pl
 import pytest
 
-from dashboard import pictures, probes, queries, queries_probes
+from dashboard import pictures, probes, queries, queries_pictures, queries_probes
 from tables import REAL, TableStore
 from tests.dashboard import lakes
 from tests.dashboard.test_pages import _texts
@@ -83,7 +83,7 @@ def test_they_are_no_images_of_pairs(full_lake):
     probed = TableStore(full_lake).scan("probes").select("image_ids").collect()["image_ids"].explode()
     for concept_id in range(lakes.N_CONCEPTS):
         for source in (REAL, FIRST):
-            best = queries.top_images(full_lake, SAE, source, concept_id, FIRST)
+            best = queries_pictures.top_images(full_lake, SAE, source, concept_id, FIRST)
             shown = {*best["image_id"], *best["twin_image_id"].drop_nulls()}
             assert not shown & set(probed)
 

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from dashboard import access, queries, queries_map
+from dashboard import access, queries, queries_map, queries_pictures
 from dashboard.rankings import Narrowing
 from tables import REAL, TableStore, image_id
 from tables.edits import rename
@@ -70,26 +70,26 @@ def test_search_takes_text_literally(full_lake, text, first, n):
 
 
 def test_twins_share_the_caption_on_both_sides(full_lake):
-    real = queries.top_images(full_lake, SAE, REAL, 1, GENERATOR, 6)
+    real = queries_pictures.top_images(full_lake, SAE, REAL, 1, GENERATOR, 6)
     for pair, twin, source in real.select("pair_id", "twin_image_id", "twin_source").iter_rows():
         assert (twin, source) == (image_id(lakes.DATASET, GENERATOR, pair), GENERATOR)
-    drawn = queries.top_images(full_lake, SAE, GENERATOR, 1, GENERATOR, 3)
+    drawn = queries_pictures.top_images(full_lake, SAE, GENERATOR, 1, GENERATOR, 3)
     assert drawn.height == 3
     for pair, twin in drawn.select("pair_id", "twin_image_id").iter_rows():
         assert twin == image_id(lakes.DATASET, REAL, pair)
 
 
 def test_codes_of_an_image_give_the_stored_heat_map(full_lake):
-    best = queries.top_images(full_lake, SAE, GENERATOR, 1, GENERATOR, 2)
+    best = queries_pictures.top_images(full_lake, SAE, GENERATOR, 1, GENERATOR, 2)
     ids = best["image_id"].to_list(), best["pair_id"].to_list()
-    maps = queries.patch_codes(full_lake, SAE, 1, ((GENERATOR, *ids),))
+    maps = queries_pictures.patch_codes(full_lake, SAE, 1, ((GENERATOR, *ids),))
     for key, stored in best.select("image_id", "heatmap").iter_rows():
         assert maps[key] == pytest.approx(stored)
 
 
 def test_missing_and_broken_images_are_left_out(full_lake):
     ids = [image_id(lakes.DATASET, GENERATOR, pair) for pair in range(lakes.N_PAIRS)]
-    found = queries.thumbnails(full_lake, GENERATOR, ids)
+    found = queries_pictures.thumbnails(full_lake, GENERATOR, ids)
     assert len(found) == lakes.N_PAIRS - 2
     assert ids[3] not in found  # truncated
     assert ids[5] not in found  # never drawn
@@ -144,8 +144,8 @@ def test_an_empty_lake_answers_with_nothing(empty_lake):
     assert queries.saes(empty_lake) == []
     assert queries.compared(empty_lake, "x", None).is_empty()
     assert queries.concept_numbers(empty_lake, "x", 0).is_empty()
-    assert queries.top_images(empty_lake, "x", REAL, 0, "y").is_empty()
-    assert queries.thumbnails(empty_lake, REAL, [1]) == {}
+    assert queries_pictures.top_images(empty_lake, "x", REAL, 0, "y").is_empty()
+    assert queries_pictures.thumbnails(empty_lake, REAL, [1]) == {}
     assert _points(empty_lake, "x", None) == b"[]"
     assert queries_map.labels(empty_lake, "x") == queries_map.ghosts(empty_lake, "x") == b"[]"
     assert queries_map.clusters(empty_lake, "x", "y").is_empty()
