@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from dashboard import theme
 
 MAX_PIXELS = 64_000_000  # a larger picture is refused, not decoded
-THUMBNAIL = 288  # pixels of the longer side
+THUMBNAIL = 224  # pixels of the longer side
 
 
 def decode(data: bytes | None) -> Image.Image | None:
